@@ -1,0 +1,10 @@
+//! The two buffers of the data path: what the loop reads into, and what waits to be written.
+//!
+//! Neither belongs to an idle connection. The read buffer is the loop's own, shared by all connections; a write buffer is
+//! lent to a connection for as long as it has unsent bytes. No I/O happens here.
+
+mod read;
+mod write;
+
+pub(crate) use self::read::ReadBuffer;
+pub use self::write::WriteBuffer;

@@ -1,0 +1,219 @@
+//! What waits to be written to one peer, in order: small packets copied together, large ones by reference.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::IoSlice;
+use std::ops::{Deref, DerefMut};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// A `Bytes` of at least this length is queued by reference; a shorter one is cheaper to copy than to track, and a slice
+/// of the read buffer that waits here then keeps at most four times its length alive.
+const SHARE_FROM: usize = 16 * 1024;
+
+/// What a queued slice costs beside its bytes, for the accounting of limits.
+const SEGMENT_OVERHEAD: usize = size_of::<Bytes>();
+
+/// The most slices that one vectored write is given.
+pub(crate) const MAX_SLICES: usize = 64;
+
+/// A capacity that is kept when the buffer is emptied; what grew beyond goes back to the allocator.
+const KEEP_CAPACITY: usize = 16 * 1024;
+
+/// An append-only queue of bytes that an [`Encoder`](crate::codec::Encoder) writes into and the loop takes from.
+///
+/// It dereferences to the `BytesMut` at its end, so that `put_u32`, `put_slice`, `extend_from_slice`, `reserve` and
+/// everything else of `bytes::BufMut` work on it, and `&mut **dst` serves where a generic function wants a `BufMut`.
+/// Only ever append: what stands there already belongs to earlier packets.
+///
+/// ```
+/// use bytes::{BufMut, Bytes};
+/// use wheelhouse::codec::WriteBuffer;
+///
+/// let mut dst = WriteBuffer::new();
+/// dst.put_u32(100_000);
+/// dst.put_shared(Bytes::from(vec![7; 100_000])); // large: queued as it is, not copied
+/// assert_eq!(dst.queued(), 100_004);
+/// ```
+#[derive(Default)]
+pub struct WriteBuffer {
+    /// Slices that come before `tail`, oldest first. None is empty.
+    segments: VecDeque<Bytes>,
+    /// Bytes in `segments`.
+    segment_bytes: usize,
+    /// Copied bytes, still growing.
+    tail: BytesMut,
+}
+
+/// Where a buffer ended, so that a half-encoded packet can be taken back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    segments: usize,
+    tail: usize,
+}
+
+impl WriteBuffer {
+    /// An empty buffer, which owns no memory yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Bytes that wait to be written.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.segment_bytes + self.tail.len()
+    }
+
+    /// Bytes that wait, and what it costs to keep track of them: what limits count.
+    pub(crate) fn cost(&self) -> usize {
+        self.queued() + self.segments.len() * SEGMENT_OVERHEAD
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.segments.is_empty() && self.tail.is_empty()
+    }
+
+    /// Appends bytes: without a copy where they are many (16 KiB and more), copied where they are few.
+    pub fn put_shared(&mut self, bytes: Bytes) {
+        if bytes.len() < SHARE_FROM {
+            self.tail.extend_from_slice(&bytes);
+        } else {
+            self.push_segment(bytes);
+        }
+    }
+
+    /// Appends bytes by reference, however few: for bytes that many connections share.
+    pub(crate) fn push_segment(&mut self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.seal_tail();
+        self.segment_bytes += bytes.len();
+        self.segments.push_back(bytes);
+    }
+
+    /// Takes everything that was put in, as one `Bytes` to be shared.
+    pub(crate) fn take_shared(&mut self) -> Bytes {
+        if self.segments.is_empty() {
+            return self.tail.split().freeze();
+        }
+        self.seal_tail();
+        let mut whole = BytesMut::with_capacity(self.segment_bytes);
+        for segment in self.segments.drain(..) {
+            whole.extend_from_slice(&segment);
+        }
+        self.segment_bytes = 0;
+        whole.freeze()
+    }
+
+    fn seal_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.segment_bytes += self.tail.len();
+            self.segments.push_back(self.tail.split().freeze());
+        }
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { segments: self.segments.len(), tail: self.tail.len() }
+    }
+
+    /// Takes back all that was appended since `mark`; nothing may have been consumed in between.
+    pub(crate) fn roll_back(&mut self, mark: Mark) {
+        if self.segments.len() == mark.segments {
+            self.tail.truncate(mark.tail);
+            return;
+        }
+        // The tail of then was sealed into the first of the segments that came since.
+        self.segments.truncate(mark.segments + 1);
+        if let Some(sealed) = self.segments.back_mut() {
+            sealed.truncate(mark.tail);
+        }
+        if mark.tail == 0 {
+            self.segments.pop_back();
+        }
+        self.segment_bytes = self.segments.iter().map(Bytes::len).sum();
+        self.tail.clear();
+    }
+
+    /// The bytes to write next, where they are all in one place.
+    pub(crate) fn contiguous(&self) -> Option<&[u8]> {
+        match self.segments.len() {
+            0 => Some(&self.tail),
+            1 if self.tail.is_empty() => self.segments.front().map(|bytes| &bytes[..]),
+            _ => None,
+        }
+    }
+
+    /// Fills `slices` with what to write next and returns how many it filled.
+    pub(crate) fn fill_slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let tail = (!self.tail.is_empty()).then_some(&self.tail[..]);
+        let waiting = self.segments.iter().map(|bytes| &bytes[..]).chain(tail);
+        slices
+            .iter_mut()
+            .zip(waiting)
+            .map(|(slice, bytes)| *slice = IoSlice::new(bytes))
+            .count()
+    }
+
+    /// Drops the first `written` bytes.
+    ///
+    /// # Panics
+    ///
+    /// When there are not so many.
+    pub(crate) fn consume(&mut self, mut written: usize) {
+        while let Some(front) = self.segments.front_mut() {
+            if written < front.len() {
+                front.advance(written);
+                self.segment_bytes -= written;
+                return;
+            }
+            written -= front.len();
+            self.segment_bytes -= front.len();
+            self.segments.pop_front();
+        }
+        if written == self.tail.len() {
+            self.tail.clear();
+        } else {
+            self.tail.advance(written);
+        }
+    }
+
+    /// Empties the buffer for its next user; an unusually large one gives its memory back.
+    pub(crate) fn recycle(&mut self) {
+        self.segments.clear();
+        self.segment_bytes = 0;
+        self.tail.clear();
+        if self.tail.capacity() > KEEP_CAPACITY {
+            self.tail = BytesMut::new();
+        }
+        if self.segments.capacity() > MAX_SLICES {
+            self.segments = VecDeque::new();
+        }
+    }
+}
+
+impl Deref for WriteBuffer {
+    type Target = BytesMut;
+
+    fn deref(&self) -> &BytesMut {
+        &self.tail
+    }
+}
+
+impl DerefMut for WriteBuffer {
+    fn deref_mut(&mut self) -> &mut BytesMut {
+        &mut self.tail
+    }
+}
+
+impl fmt::Debug for WriteBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteBuffer")
+            .field("queued", &self.queued())
+            .field("segments", &self.segments.len())
+            .finish()
+    }
+}

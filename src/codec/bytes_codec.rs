@@ -1,0 +1,67 @@
+//! Bytes as they come: no framing at all.
+
+use std::convert::Infallible;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Decoder, Encoder, WriteBuffer};
+
+/// Packets that are smaller than this are copied when they are kept, so that they do not keep a read buffer alive.
+const DETACH_BELOW: usize = 16 * 1024;
+
+/// Hands on whatever one read brought, and writes bytes as they are.
+///
+/// # Wire format
+///
+/// None. A packet is what happened to arrive together: never empty, at most `Config::read_budget` (64 KiB by default).
+/// TCP keeps no boundaries: two writes of the peer may come as one packet, and one as two.
+///
+/// ```
+/// use bytes::BytesMut;
+/// use wheelhouse::codec::{BytesCodec, Decoder};
+///
+/// let mut src = BytesMut::from(&b"hello"[..]);
+/// assert_eq!(BytesCodec::new().decode(&mut src)?.unwrap(), "hello");
+/// assert!(src.is_empty());
+/// # Ok::<(), std::convert::Infallible>(())
+/// ```
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct BytesCodec;
+
+impl BytesCodec {
+    /// A codec that passes bytes through.
+    #[must_use]
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl Decoder for BytesCodec {
+    type Packet = Bytes;
+    type Error = Infallible;
+
+    fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, Infallible> {
+        if src.is_empty() { Ok(None) } else { Ok(Some(src.split().freeze())) }
+    }
+
+    fn detach(packet: Bytes) -> Bytes {
+        if packet.len() < DETACH_BELOW { Bytes::copy_from_slice(&packet) } else { packet }
+    }
+}
+
+impl Encoder<Bytes> for BytesCodec {
+    type Error = Infallible;
+
+    fn encode(&mut self, packet: Bytes, dst: &mut WriteBuffer) -> Result<(), Infallible> {
+        dst.put_shared(packet);
+        Ok(())
+    }
+
+    fn frame_len(&self, packet: &Bytes) -> usize {
+        packet.len()
+    }
+
+    fn is_stateless(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,182 @@
+//! Codecs: where bytes become packets and packets become bytes.
+//!
+//! A [`Decoder`] is handed all bytes that have come and not been consumed, and answers with a packet, with `None` for
+//! "more bytes, please", or with an error that ends the connection. An [`Encoder`] appends one packet's bytes to a
+//! [`WriteBuffer`]. A [`Protocol`] makes one codec for each connection; a codec that is `Clone` is its own protocol.
+//!
+//! The loop drives a decoder as this plain code would:
+//!
+//! ```
+//! # use bytes::BytesMut;
+//! # use wheelhouse::codec::{BytesCodec, Decoder};
+//! # fn handle(_: bytes::Bytes) {}
+//! # let mut codec = BytesCodec::new();
+//! # let mut src = BytesMut::from(&b"bytes that have come"[..]);
+//! // after each read:
+//! while let Some(packet) = codec.decode(&mut src)? {
+//!     handle(packet);
+//! }
+//! // and once the peer has ended its stream:
+//! while let Some(packet) = codec.decode_eof(&mut src)? {
+//!     handle(packet);
+//! }
+//! assert!(src.is_empty(), "or the stream ended inside a packet");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What a decoder may rely on
+//!
+//! - Bytes that it left in `src` are there again, at the same offset, in the next call; more may stand behind them. So it
+//!   can remember how far it has looked and never look at a byte twice.
+//! - It is never called again after an error.
+//! - `src`'s spare capacity is the loop's business: a decoder need not reserve.
+//!
+//! # What it must do
+//!
+//! - Consume what it turns into a packet. Packet after packet from the same bytes is a fault; the loop names it and closes.
+//! - Refuse a packet over its maximum from the first bytes that tell, before anything is reserved for it.
+//! - Copy what is small if it wants to keep it: a packet split off `src` keeps the whole read buffer alive (see
+//!   [`Decoder::detach`]).
+
+mod bytes_codec;
+
+use bytes::BytesMut;
+
+pub use self::bytes_codec::BytesCodec;
+pub use crate::buffer::WriteBuffer;
+
+/// Turns bytes into packets, a few at a time.
+///
+/// The contract is that of `tokio_util::codec::Decoder`, with the loop in the place of `Framed`.
+pub trait Decoder {
+    /// What the bytes become.
+    type Packet;
+    /// What can be wrong with them. It is told to `on_error`, and the connection closes.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Takes one packet off the front of `src`, or says `None` until more bytes have come.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes cannot be this protocol, however many more may come. The message should say what was found, where,
+    /// and of what size.
+    fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Self::Packet>, Self::Error>;
+
+    /// Takes the last packets, when the peer has ended its stream: called until it says `None`, also with an empty `src`.
+    ///
+    /// The default calls [`decode`](Self::decode). Bytes that remain after `None` are an unfinished packet, and the
+    /// connection ends with [`Error::Truncated`](crate::Error::Truncated).
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode).
+    fn decode_eof(&mut self, src: &mut BytesMut) -> Result<Option<Self::Packet>, Self::Error> {
+        self.decode(src)
+    }
+
+    /// Whether part of a packet is held in the decoder itself, with its bytes already consumed (a fragmented message,
+    /// say). The loop counts it as a packet half arrived, for `Config::packet_timeout`.
+    fn holds_partial(&self) -> bool {
+        false
+    }
+
+    /// Makes a packet own its bytes, for a stay of unknown length in a queue.
+    ///
+    /// The loop calls this when a packet is to wait in an inbox instead of being handled at once. A decoder whose packets
+    /// are slices of the read buffer should copy small ones here, so that a packet of ten bytes does not keep 64 KiB
+    /// alive. The default returns the packet as it is.
+    fn detach(packet: Self::Packet) -> Self::Packet {
+        packet
+    }
+}
+
+/// Turns a packet into bytes.
+pub trait Encoder<Packet> {
+    /// Why a packet cannot be sent: too long for its length field, say.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Appends the packet's bytes to `dst`.
+    ///
+    /// `dst` dereferences to a `BytesMut`, so every `BufMut` method works on it; what stands there already belongs to
+    /// earlier packets. A large `Bytes` goes in without a copy by [`WriteBuffer::put_shared`].
+    ///
+    /// # Errors
+    ///
+    /// When the packet cannot be represented. What was appended for it is taken back.
+    fn encode(&mut self, packet: Packet, dst: &mut WriteBuffer) -> Result<(), Self::Error>;
+
+    /// How many bytes [`encode`](Self::encode) will append for this packet: exactly, or a lower bound.
+    ///
+    /// The hard cap of an outbox is checked with it before the packet is consumed, so that a packet that does not fit can
+    /// be given back. With the default, 0, an outbox may pass its cap by one packet.
+    fn frame_len(&self, packet: &Packet) -> usize {
+        let _ = packet;
+        0
+    }
+
+    /// Whether this codec's bytes for a packet depend on the packet alone, so that one encoding serves every connection
+    /// of a broadcast. `false` by default: each connection then encodes for itself.
+    fn is_stateless(&self) -> bool {
+        false
+    }
+}
+
+/// A protocol: makes one codec for each connection.
+///
+/// A codec that is `Clone`, and that reads and writes the same kind of packet, is its own protocol: each connection gets a
+/// clone. Implement this yourself where reading and writing differ:
+///
+/// ```
+/// use wheelhouse::codec::{BytesCodec, Decoder, Encoder, Protocol, WriteBuffer};
+/// # use bytes::{Bytes, BytesMut};
+/// /// Requests are bytes; replies are numbers.
+/// struct Counting;
+/// struct CountingCodec(BytesCodec);
+///
+/// impl Protocol for Counting {
+///     type In = Bytes;
+///     type Out = u64;
+///     type Codec = CountingCodec;
+///
+///     fn codec(&mut self) -> CountingCodec {
+///         CountingCodec(BytesCodec::new())
+///     }
+/// }
+/// # impl Decoder for CountingCodec {
+/// #     type Packet = Bytes;
+/// #     type Error = std::convert::Infallible;
+/// #     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, Self::Error> { self.0.decode(src) }
+/// # }
+/// # impl Encoder<u64> for CountingCodec {
+/// #     type Error = std::convert::Infallible;
+/// #     fn encode(&mut self, n: u64, dst: &mut WriteBuffer) -> Result<(), Self::Error> {
+/// #         dst.extend_from_slice(n.to_string().as_bytes());
+/// #         Ok(())
+/// #     }
+/// # }
+/// ```
+pub trait Protocol: 'static {
+    /// What handlers receive.
+    type In: 'static;
+    /// What handlers write.
+    type Out: 'static;
+    /// The codec of one connection.
+    type Codec: Decoder<Packet = Self::In> + Encoder<Self::Out> + 'static;
+
+    /// A codec for a new connection.
+    fn codec(&mut self) -> Self::Codec;
+}
+
+impl<C> Protocol for C
+where
+    C: Decoder + Encoder<<C as Decoder>::Packet> + Clone + 'static,
+    <C as Decoder>::Packet: 'static,
+{
+    type In = <C as Decoder>::Packet;
+    type Out = <C as Decoder>::Packet;
+    type Codec = C;
+
+    fn codec(&mut self) -> C {
+        self.clone()
+    }
+}
