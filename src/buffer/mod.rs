@@ -6,5 +6,6 @@
 mod read;
 mod write;
 
-pub(crate) use self::read::ReadBuffer;
+pub(crate) use self::read::{Filled, Placed, ReadBuffer};
+pub(crate) use self::write::{BufferPool, MAX_SLICES};
 pub use self::write::WriteBuffer;

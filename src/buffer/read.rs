@@ -48,17 +48,20 @@ impl ReadBuffer {
         let asked = limit.min(self.free.len() - headroom);
         let got = read(&mut self.free[headroom..headroom + asked])?;
         debug_assert!(got <= asked, "a stream said that it read more than it was asked for");
-        if got == 0 {
-            // The end of the stream, or nothing asked for: nothing to hand over.
+        let placed = if got == 0 {
+            Placed::Nowhere
         } else if held == 0 {
             *partial = self.free.split_to(got);
+            Placed::InBlock
         } else if headroom == held && got >= held {
             self.free[..held].copy_from_slice(partial);
             *partial = self.free.split_to(held + got);
+            Placed::InBlock
         } else {
             partial.extend_from_slice(&self.free[headroom..headroom + got]);
-        }
-        Ok(Filled { got, asked })
+            Placed::Appended
+        };
+        Ok(Filled { got, asked, placed })
     }
 
     /// Reads once into the free part and forgets what came: for a peer whose input no longer matters.
@@ -66,8 +69,9 @@ impl ReadBuffer {
         &mut self,
         read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
     ) -> io::Result<Filled> {
+        self.make_room();
         let asked = self.free.len();
-        Ok(Filled { got: read(&mut self.free)?, asked })
+        Ok(Filled { got: read(&mut self.free)?, asked, placed: Placed::Nowhere })
     }
 
     fn make_room(&mut self) {
@@ -89,6 +93,17 @@ pub(crate) struct Filled {
     /// 0 is the end of the stream.
     pub(crate) got: usize,
     pub(crate) asked: usize,
+    pub(crate) placed: Placed,
+}
+
+/// Where the bytes are now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Placed {
+    /// Cut from the loop's block, which they keep alive.
+    InBlock,
+    /// Behind the unfinished packet, in its own memory.
+    Appended,
+    Nowhere,
 }
 
 impl Filled {

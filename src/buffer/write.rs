@@ -195,6 +195,26 @@ impl WriteBuffer {
     }
 }
 
+/// Write buffers that nobody needs at the moment, so that a connection with something to say need not allocate one.
+#[derive(Debug, Default)]
+pub(crate) struct BufferPool(Vec<Box<WriteBuffer>>);
+
+impl BufferPool {
+    /// More than one turn's connections use one at a time only while a broadcast is under way.
+    const MAX: usize = 64;
+
+    pub(crate) fn lend(&mut self) -> Box<WriteBuffer> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_back(&mut self, mut buffer: Box<WriteBuffer>) {
+        if self.0.len() < Self::MAX {
+            buffer.recycle();
+            self.0.push(buffer);
+        }
+    }
+}
+
 impl Deref for WriteBuffer {
     type Target = BytesMut;
 

@@ -1,0 +1,261 @@
+//! From bytes to packets, one step at a time: what one connection holds of its input.
+//!
+//! An idle connection holds nothing here. What the decoder left unconsumed is owned by the connection, never a slice of the
+//! loop's read buffer, so that half a packet of ten bytes does not keep 64 KiB alive.
+
+use bytes::BytesMut;
+
+use crate::buffer::Filled;
+use crate::clock::Tick;
+use crate::codec::Decoder;
+use crate::error::Error;
+
+/// Packets that a decoder may yield in a row without consuming a byte. More than any batch that a codec could have set
+/// aside from bytes consumed before, and far less than for ever.
+const BARREN_LIMIT: u32 = 1_000;
+
+/// What is known of the socket's input.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Source {
+    /// Empty, until an event says otherwise.
+    Drained,
+    /// There may be bytes.
+    Ready,
+    /// An event told the end, or an error: it is read until the end is really there.
+    Ending,
+    /// The end has been read. What is held is all there will ever be.
+    Ended,
+}
+
+/// What the bytes that are held are worth.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Rest {
+    /// The decoder has seen them and wants more.
+    Unfinished,
+    /// There may be whole packets among them: decoding was broken off.
+    Undecoded,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    held: BytesMut,
+    rest: Rest,
+    source: Source,
+    /// `pause_read` was called.
+    paused: bool,
+    /// The outbox was over its high mark when the next packet was due, and has not been under its low mark since.
+    choked: bool,
+    barren: u32,
+    /// When the first byte of the unfinished packet came.
+    unfinished_since: Option<Tick>,
+}
+
+/// What one step of decoding found.
+#[derive(Debug)]
+pub(crate) enum Step<Packet> {
+    Packet {
+        packet: Packet,
+        /// Bytes that it was made of.
+        size: usize,
+    },
+    NeedsBytes,
+    /// The stream has ended, and everything in it has been decoded.
+    Finished,
+    Failed(Error),
+}
+
+/// The bytes that are being decoded, taken out of a connection for the time.
+#[derive(Debug)]
+pub(crate) struct Bytes {
+    src: BytesMut,
+    /// `src` is a slice of the loop's read buffer.
+    borrowed: bool,
+    consumed: usize,
+}
+
+impl Default for Inbound {
+    fn default() -> Self {
+        Self {
+            held: BytesMut::new(),
+            rest: Rest::Unfinished,
+            source: Source::Drained,
+            paused: false,
+            choked: false,
+            barren: 0,
+            unfinished_since: None,
+        }
+    }
+}
+
+impl Inbound {
+    // What events and reads tell.
+
+    pub(crate) fn note_readable(&mut self) {
+        if self.source == Source::Drained {
+            self.source = Source::Ready;
+        }
+    }
+
+    pub(crate) fn note_ending(&mut self) {
+        if self.source != Source::Ended {
+            self.source = Source::Ending;
+        }
+    }
+
+    pub(crate) fn note_would_block(&mut self) {
+        if self.source != Source::Ended {
+            self.source = Source::Drained;
+        }
+    }
+
+    /// A read that gave less than it was asked for has emptied the socket: the next bytes are a new event. Not so where
+    /// the end has been told already, for it will not be told again.
+    pub(crate) fn note_filled(&mut self, filled: Filled) {
+        if filled.got == 0 && filled.asked > 0 {
+            self.source = Source::Ended;
+        } else if filled.drained() && self.source == Source::Ready {
+            self.source = Source::Drained;
+        }
+    }
+
+    pub(crate) fn may_read(&self) -> bool {
+        matches!(self.source, Source::Ready | Source::Ending)
+    }
+
+    /// Whether the end of the stream has been read.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.source == Source::Ended
+    }
+
+    /// Whether there is something to do here without another event.
+    pub(crate) fn has_work(&self) -> bool {
+        self.source != Source::Drained || self.rest == Rest::Undecoded
+    }
+
+    /// Whether the next thing to do is to decode what is held, rather than to read.
+    pub(crate) fn may_decode(&self) -> bool {
+        self.rest == Rest::Undecoded || self.source == Source::Ended
+    }
+
+    // Pauses.
+
+    pub(crate) fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    pub(crate) fn resume(&mut self) {
+        self.paused = false;
+    }
+
+    pub(crate) fn choke(&mut self) {
+        self.choked = true;
+    }
+
+    /// Says whether it was choked.
+    pub(crate) fn unchoke(&mut self) -> bool {
+        std::mem::take(&mut self.choked)
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.paused || self.choked
+    }
+
+    // Decoding.
+
+    /// Takes the bytes out, to be decoded and given back by [`put_back`](Self::put_back).
+    pub(crate) fn take(&mut self) -> Bytes {
+        Bytes { src: std::mem::take(&mut self.held), borrowed: false, consumed: 0 }
+    }
+
+    /// One step of the decoder over what there is.
+    pub(crate) fn step<D: Decoder>(&mut self, codec: &mut D, bytes: &mut Bytes) -> Step<D::Packet> {
+        let before = bytes.src.len();
+        let ended = self.source == Source::Ended;
+        let decoded =
+            if ended { codec.decode_eof(&mut bytes.src) } else { codec.decode(&mut bytes.src) };
+        let size = before.saturating_sub(bytes.src.len());
+        bytes.consumed += size;
+        match decoded {
+            Ok(Some(packet)) => {
+                if size > 0 {
+                    self.barren = 0;
+                } else {
+                    self.barren += 1;
+                    if self.barren >= BARREN_LIMIT {
+                        return Step::Failed(Error::StalledDecoder { packets: self.barren });
+                    }
+                }
+                self.rest = Rest::Undecoded;
+                self.unfinished_since = None;
+                Step::Packet { packet, size }
+            }
+            Ok(None) if !ended => {
+                self.rest = Rest::Unfinished;
+                Step::NeedsBytes
+            }
+            Ok(None) if bytes.src.is_empty() => Step::Finished,
+            Ok(None) => Step::Failed(Error::Truncated { bytes: bytes.src.len() }),
+            Err(error) => Step::Failed(Error::Protocol(Box::new(error))),
+        }
+    }
+
+    /// Gives back what was not consumed.
+    ///
+    /// It is moved to an allocation of its own where it would keep a larger one alive: a slice of the read buffer, or the
+    /// tail of a large packet. The second moves no more bytes than were consumed, so the cost stays linear.
+    pub(crate) fn put_back(&mut self, bytes: Bytes) {
+        let Bytes { src, borrowed, consumed } = bytes;
+        if src.is_empty() {
+            return;
+        }
+        let cut_from_more = borrowed || (consumed > 0 && consumed >= src.len());
+        self.held = if cut_from_more { BytesMut::from(&src[..]) } else { src };
+    }
+
+    /// Drops everything that is held: the connection decodes no more.
+    pub(crate) fn clear(&mut self) {
+        self.held = BytesMut::new();
+        self.rest = Rest::Unfinished;
+        self.unfinished_since = None;
+    }
+
+    /// Keeps account of when the unfinished packet began; `now` is asked only where there is one. Says since when.
+    pub(crate) fn watch_unfinished(
+        &mut self,
+        holds_partial: bool,
+        now: impl FnOnce() -> Tick,
+    ) -> Option<Tick> {
+        if self.rest == Rest::Undecoded || (self.held.is_empty() && !holds_partial) {
+            self.unfinished_since = None;
+        } else if self.unfinished_since.is_none() {
+            self.unfinished_since = Some(now());
+        }
+        self.unfinished_since
+    }
+
+    pub(crate) fn unfinished_since(&self) -> Option<Tick> {
+        self.unfinished_since
+    }
+
+    /// Bytes held back undecoded.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn held(&self) -> usize {
+        self.held.len()
+    }
+}
+
+impl Bytes {
+    /// Where the read buffer puts what comes next, and the note of whose memory that is.
+    pub(crate) fn fill(
+        &mut self,
+        read: impl FnOnce(&mut BytesMut) -> std::io::Result<Filled>,
+    ) -> std::io::Result<Filled> {
+        let filled = read(&mut self.src)?;
+        self.borrowed = match filled.placed {
+            crate::buffer::Placed::InBlock => true,
+            crate::buffer::Placed::Appended => false,
+            crate::buffer::Placed::Nowhere => self.borrowed,
+        };
+        Ok(filled)
+    }
+}

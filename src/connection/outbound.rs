@@ -1,0 +1,190 @@
+//! From packets to bytes: what waits for one peer, with its marks and its cap.
+//!
+//! A connection borrows a buffer from the loop's pool while it has unsent bytes, and owns none otherwise.
+
+use std::io;
+
+use bytes::Bytes;
+
+use crate::buffer::{BufferPool, WriteBuffer};
+use crate::clock::Tick;
+use crate::codec::Encoder;
+use crate::config::Marks;
+use crate::error::WriteError;
+
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    buffer: Option<Box<WriteBuffer>>,
+    level: Level,
+    /// The socket has not refused bytes since it last said that it can take some.
+    open: bool,
+    /// Since when the peer has taken nothing of what waits.
+    stuck_since: Option<Tick>,
+}
+
+/// Where the outbox stands between its marks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Level {
+    /// It has not been at the high mark since it was last at the low one.
+    Normal,
+    /// It has; `on_drain` is owed for the fall.
+    High,
+}
+
+/// What one flush did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Flushed {
+    pub(crate) written: usize,
+    /// Nothing is left.
+    pub(crate) drained: bool,
+    /// It fell from the high mark to the low one.
+    pub(crate) fell: bool,
+}
+
+impl Default for Outbound {
+    fn default() -> Self {
+        Self { buffer: None, level: Level::Normal, open: true, stuck_since: None }
+    }
+}
+
+impl Outbound {
+    /// Bytes that wait, with their overhead.
+    pub(crate) fn queued(&self) -> usize {
+        self.buffer.as_ref().map_or(0, |buffer| buffer.cost())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buffer.is_none()
+    }
+
+    pub(crate) fn is_high(&self) -> bool {
+        self.level == Level::High
+    }
+
+    pub(crate) fn stuck_since(&self) -> Option<Tick> {
+        self.stuck_since
+    }
+
+    /// The socket can take bytes again.
+    pub(crate) fn note_writable(&mut self) {
+        self.open = true;
+    }
+
+    /// Whether it is worth trying to write.
+    pub(crate) fn may_flush(&self) -> bool {
+        self.open && self.buffer.is_some()
+    }
+
+    /// Whether `more` bytes fit under the cap. Anything fits into an empty outbox, or a packet larger than the cap could
+    /// never go.
+    pub(crate) fn admits(&self, more: usize, marks: &Marks) -> bool {
+        self.is_empty() || self.queued().saturating_add(more) <= marks.cap
+    }
+
+    /// Encodes a packet behind what waits.
+    pub(crate) fn write<Packet, E: Encoder<Packet>>(
+        &mut self,
+        packet: Packet,
+        codec: &mut E,
+        marks: &Marks,
+        pool: &mut BufferPool,
+    ) -> Result<(), WriteError<Packet>> {
+        if !self.is_empty() && !self.admits(codec.frame_len(&packet), marks) {
+            return Err(WriteError::Full(packet));
+        }
+        let buffer = self.buffer.get_or_insert_with(|| pool.lend());
+        let mark = buffer.mark();
+        let encoded = codec.encode(packet, buffer);
+        if encoded.is_err() {
+            buffer.roll_back(mark);
+        }
+        self.settle(marks, pool);
+        encoded.map_err(|error| WriteError::Encode(Box::new(error)))
+    }
+
+    /// Queues bytes that are shared with other connections, behind what waits. Says whether there was room.
+    pub(crate) fn write_shared(
+        &mut self,
+        bytes: &Bytes,
+        marks: &Marks,
+        pool: &mut BufferPool,
+    ) -> bool {
+        if !self.admits(bytes.len(), marks) {
+            return false;
+        }
+        self.buffer.get_or_insert_with(|| pool.lend()).push_segment(bytes.clone());
+        self.settle(marks, pool);
+        true
+    }
+
+    /// After something was queued, or was to be.
+    fn settle(&mut self, marks: &Marks, pool: &mut BufferPool) {
+        if self.buffer.as_ref().is_some_and(|buffer| buffer.is_drained()) {
+            self.release(pool);
+        } else if self.queued() >= marks.high {
+            self.level = Level::High;
+        }
+    }
+
+    /// Writes as much as the socket takes.
+    ///
+    /// # Errors
+    ///
+    /// Those of the socket, but for would-block and interruption.
+    pub(crate) fn flush(
+        &mut self,
+        marks: &Marks,
+        pool: &mut BufferPool,
+        mut write: impl FnMut(&WriteBuffer) -> io::Result<usize>,
+    ) -> io::Result<Flushed> {
+        let mut written = 0;
+        while let Some(buffer) = self.buffer.as_mut() {
+            match write(buffer) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(taken) => {
+                    written += taken;
+                    buffer.consume(taken);
+                    if buffer.is_drained() {
+                        self.release(pool);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.open = false;
+                    break;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if written > 0 {
+            self.stuck_since = None;
+        }
+        let fell = self.level == Level::High && self.queued() <= marks.low;
+        if fell {
+            self.level = Level::Normal;
+        }
+        Ok(Flushed { written, drained: self.is_empty(), fell })
+    }
+
+    /// Keeps account of since when the peer has taken nothing; `now` is asked only where something waits.
+    pub(crate) fn watch_stuck(&mut self, now: impl FnOnce() -> Tick) -> Option<Tick> {
+        if self.is_empty() {
+            self.stuck_since = None;
+        } else if self.stuck_since.is_none() {
+            self.stuck_since = Some(now());
+        }
+        self.stuck_since
+    }
+
+    /// Drops what waits.
+    pub(crate) fn clear(&mut self, pool: &mut BufferPool) {
+        self.release(pool);
+    }
+
+    fn release(&mut self, pool: &mut BufferPool) {
+        if let Some(buffer) = self.buffer.take() {
+            pool.give_back(buffer);
+        }
+        self.stuck_since = None;
+    }
+}

@@ -1,0 +1,61 @@
+//! The only files that name mio or socket2.
+//!
+//! Above this line the loop knows a [`Socket`](stream::Socket), which reads and writes, and a [`Driver`], which waits. The
+//! real driver is [`poller`]'s; tests bring one of their own, so that the loop under test is the loop that ships.
+
+pub(crate) mod listener;
+pub(crate) mod poller;
+pub(crate) mod stream;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::stream::Stream;
+use self::stream::Socket;
+
+/// One socket's news.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Readiness {
+    pub(crate) token: usize,
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+    /// The peer has ended its stream, or the socket has failed: reading will tell which.
+    pub(crate) ending: bool,
+}
+
+/// The token of the listener; a connection's tokens are all above 2³².
+pub(crate) const LISTENER: usize = 0;
+
+/// A way to end the loop's sleep from another thread.
+pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// What the loop needs of the system.
+///
+/// Readiness is edge-triggered: it is told once, and again only after a call said would-block.
+pub(crate) trait Driver {
+    /// Waits until there is news, for `timeout` at most (`None`: without limit), and appends it to `news`.
+    fn poll(&mut self, timeout: Option<Duration>, news: &mut Vec<Readiness>) -> io::Result<()>;
+
+    /// Takes one connection off the backlog.
+    fn accept(&mut self) -> io::Result<(Socket, SocketAddr)>;
+
+    /// Out of descriptors: gives up the spare one to accept one peer and close it, so that it learns where it stands.
+    /// Says whether it could.
+    fn shed(&mut self) -> bool;
+
+    /// Stops listening. `accept` is not called again.
+    fn close_listener(&mut self);
+
+    /// Begins an outbound connection; it is made, or has failed, once the socket is writable.
+    fn connect(&mut self, address: SocketAddr) -> io::Result<Socket>;
+
+    /// Asks for the socket's news, both ways, for as long as it lives.
+    fn register(&mut self, socket: &mut Socket, token: usize) -> io::Result<()>;
+
+    /// Signals to stop that have come since the last call.
+    fn stop_signals(&mut self) -> u32;
+
+    fn waker(&self) -> Wake;
+}

@@ -1,0 +1,159 @@
+//! Timers and deadlines whose time has come.
+
+use std::time::Duration;
+
+use super::Reactor;
+use crate::clock::Tick;
+use crate::codec::Protocol;
+use crate::config::TIMERS_PER_TURN;
+use crate::connection::state::{Event, State};
+use crate::error::{CloseReason, Error, Late};
+use crate::id::{ConnectionId, TimerId};
+use crate::logging::note;
+use crate::registry::{Origin, Repeat, Task};
+use crate::timers::Due;
+
+impl<P: Protocol, S> Reactor<P, S> {
+    /// The phase: fires what is due, as much as one turn may. Timers that are set by what fires wait for the next turn.
+    pub(super) fn fire_timers(&mut self) {
+        if self.registry.timers.is_empty() {
+            return;
+        }
+        let now = self.registry.clock.now();
+        let batch = self.registry.timers.batch();
+        for _ in 0..TIMERS_PER_TURN {
+            let Some(due) = self.registry.timers.pop_due(now, batch) else { return };
+            self.fire(due, now);
+        }
+    }
+
+    fn fire(&mut self, due: Due<Task<P, S>>, now: Tick) {
+        let Due { id: timer, at, task } = due;
+        match task {
+            Task::Connection(id, repeat) => self.fire_connection(timer, at, now, id, repeat),
+            Task::Server(Repeat::Once(then)) => {
+                self.registry.timers.finish(timer);
+                self.call_server("a timer", then);
+            }
+            Task::Server(Repeat::Every(period, mut each)) => {
+                if self.call_server("a timer", &mut each) {
+                    let task = Task::Server(Repeat::Every(period, each));
+                    self.registry.timers.rearm(timer, next_on_grid(at, period, now), task);
+                } else {
+                    self.registry.timers.finish(timer);
+                }
+            }
+            Task::Deadline(id) => {
+                self.registry.timers.finish(timer);
+                self.check_deadlines(id, at, now);
+            }
+            Task::AcceptAgain => {
+                self.registry.timers.finish(timer);
+                self.acceptor.end_rest();
+            }
+            Task::StopDeadline => self.registry.timers.finish(timer),
+        }
+    }
+
+    #[expect(clippy::type_complexity, reason = "the two closures of one kind of timer")]
+    fn fire_connection(
+        &mut self,
+        timer: TimerId,
+        at: Tick,
+        now: Tick,
+        id: ConnectionId,
+        repeat: Repeat<
+            Box<dyn FnOnce(&mut S, &mut crate::context::Connection<'_, P, S>)>,
+            Box<dyn FnMut(&mut S, &mut crate::context::Connection<'_, P, S>)>,
+        >,
+    ) {
+        // Cancelled with its connection, but for the time between its end and its reaping.
+        if self.registry.get(id).is_none_or(|conn| conn.state.is_closed()) {
+            self.registry.timers.finish(timer);
+            return;
+        }
+        match repeat {
+            Repeat::Once(then) => {
+                self.registry.timers.finish(timer);
+                self.registry.forget_timer(id, timer);
+                self.call_timer(id, then);
+            }
+            Repeat::Every(period, mut each) => {
+                if self.call_timer(id, &mut each) {
+                    let task = Task::Connection(id, Repeat::Every(period, each));
+                    self.registry.timers.rearm(timer, next_on_grid(at, period, now), task);
+                } else {
+                    self.registry.timers.finish(timer);
+                }
+            }
+        }
+    }
+
+    /// A connection's deadline entry has fired: what is late ends it, what has moved is looked at again in time.
+    fn check_deadlines(&mut self, id: ConnectionId, at: Tick, now: Tick) {
+        let Some(conn) = self.registry.get_mut(id) else { return };
+        if conn.armed != Some(at) {
+            return; // an earlier deadline came in between, and has an entry of its own
+        }
+        conn.armed = None;
+        let config = &self.registry.config;
+        let conn = &self.registry.conns[id.slot()];
+        let over = |since: Option<Tick>, limit: Option<Duration>| {
+            since.zip(limit).filter(|(since, limit)| *since + *limit <= now).map(|(_, limit)| limit)
+        };
+        let state_over = conn.state_until.is_some_and(|until| until <= now);
+        let packet = over(conn.inbound.unfinished_since(), config.packet_timeout);
+        let output = over(conn.outbound.stuck_since(), config.write_timeout);
+        let live = !conn.state.is_closing();
+        let idle = over(live.then_some(conn.last_input), config.idle_timeout);
+
+        match (state_over, conn.state, conn.origin) {
+            (true, State::Connecting, Origin::Outbound { limit }) => {
+                self.fail(id, Error::Late(Late::Connect(limit)));
+            }
+            (true, State::Lingering { .. }, _) => self.registry.transition(id, Event::LingerOver),
+            _ => {
+                if let Some(limit) = output {
+                    self.fail(id, Error::Late(Late::Output(limit)));
+                } else if let Some(limit) = packet {
+                    self.fail(id, Error::Late(Late::Packet(limit)));
+                } else if let Some(limit) = idle {
+                    let peer = conn.peer;
+                    note!(self.registry.logger, Info, "{id} from {peer}: idle for {limit:?}");
+                    self.registry.transition(id, Event::Close(CloseReason::Idle));
+                }
+            }
+        }
+        if self.registry.get(id).is_some_and(|conn| !conn.state.is_closed()) {
+            self.registry.arm(id);
+        }
+    }
+}
+
+/// The next moment on the grid of a periodic timer that is not in the past: lateness does not add up, and what was missed
+/// is left out.
+fn next_on_grid(at: Tick, period: Duration, now: Tick) -> Tick {
+    let next = at + period;
+    if next > now {
+        return next;
+    }
+    let behind = now.since(next).as_nanos();
+    let missed = behind / period.as_nanos().max(1) + 1;
+    next + period.saturating_mul(u32::try_from(missed).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_keeps_to_its_grid_and_leaves_out_what_it_missed() {
+        let ms = Duration::from_millis;
+        let start = Tick::START;
+        let due = start + ms(10);
+        assert_eq!(next_on_grid(due, ms(10), start + ms(10)), start + ms(20));
+        assert_eq!(next_on_grid(due, ms(10), start + ms(14)), start + ms(20), "late, no drift");
+        assert_eq!(next_on_grid(due, ms(10), start + ms(20)), start + ms(30), "one missed");
+        assert_eq!(next_on_grid(due, ms(10), start + ms(57)), start + ms(60), "four missed");
+    }
+}

@@ -1,0 +1,118 @@
+//! Writing: queued bytes onto the wire, and what follows from their having gone.
+
+use super::Reactor;
+use crate::codec::Protocol;
+use crate::connection::outbound::Flushed;
+use crate::connection::state::{Event, State};
+use crate::error::Error;
+use crate::handle::Wish;
+use crate::handlers::HandlerError;
+use crate::id::ConnectionId;
+
+impl<P: Protocol, S> Reactor<P, S> {
+    /// The phase: flushes what is on the list as it stands now. What `on_drain` writes is for the next turn.
+    pub(super) fn flush_dirty(&mut self) {
+        for at in 0..self.registry.dirty.len() {
+            let id = self.registry.dirty[at];
+            let Some(conn) = self.registry.get_mut(id) else { continue };
+            conn.duty.dirty = false;
+            if conn.state == State::Connecting {
+                self.check_connected(id);
+            } else {
+                self.flush(id);
+            }
+        }
+    }
+
+    /// Writes what waits for one connection, as much as its socket takes.
+    pub(super) fn flush(&mut self, id: ConnectionId) {
+        let registry = &mut self.registry;
+        let conn = &mut registry.conns[id.slot()];
+        if conn.outbound.is_empty() {
+            if conn.state.awaits_sent() {
+                registry.transition(id, Event::Sent);
+            }
+            return;
+        }
+        if conn.state == State::Connecting || !conn.outbound.may_flush() {
+            return;
+        }
+        let Some(socket) = conn.socket.as_mut() else { return };
+        let before = conn.outbound.queued();
+        let flushed = conn.outbound.flush(&registry.config.outbox, &mut registry.pool, |buffer| {
+            socket.write_from(buffer)
+        });
+        registry.stats.queued_bytes -= before - conn.outbound.queued();
+        match flushed {
+            Ok(flushed) => {
+                registry.stats.bytes_out += flushed.written as u64;
+                self.flushed(id, flushed);
+            }
+            Err(source) => self.fail(id, Error::Io { during: "write", source }),
+        }
+    }
+
+    fn flushed(&mut self, id: ConnectionId, flushed: Flushed) {
+        if !flushed.drained {
+            let clock = &self.registry.clock;
+            self.registry.conns[id.slot()].outbound.watch_stuck(|| clock.now());
+            self.registry.arm(id);
+        }
+        if flushed.fell {
+            if self.registry.conns[id.slot()].inbound.unchoke() {
+                self.registry.enqueue_ready(id);
+            }
+            self.call_drain(id);
+        }
+        if (flushed.fell || flushed.drained)
+            && let Some(conn) = self.registry.get(id)
+            && conn.link().is_some()
+        {
+            self.pump(id);
+        }
+        if let Some(conn) = self.registry.get(id)
+            && conn.outbound.is_empty()
+            && conn.state.awaits_sent()
+        {
+            self.registry.transition(id, Event::Sent);
+        }
+    }
+
+    /// Moves packets from a connection's handle to its outbox, while the outbox takes them.
+    pub(super) fn pump(&mut self, id: ConnectionId) {
+        loop {
+            let Some(conn) = self.registry.get_mut(id) else { return };
+            if conn.outbound.is_high() || conn.state.is_closed() {
+                return;
+            }
+            let Some(cold) = conn.cold_mut() else { return };
+            let Some(link) = cold.link.clone() else { return };
+            let packet = match cold.stalled.take() {
+                Some(packet) => packet,
+                None => match link.outgoing.try_pop() {
+                    Ok(popped) => popped.item,
+                    Err(_) => {
+                        if link.wish() == Wish::Close {
+                            self.registry.close(id);
+                        }
+                        return;
+                    }
+                },
+            };
+            match self.registry.write(id, packet) {
+                Ok(()) => {}
+                Err(crate::error::WriteError::Full(packet)) => {
+                    // It waits for the outbox to empty; nothing that is written overtakes it but the loop's own.
+                    if let Some(cold) = self.registry.get_mut(id).and_then(|conn| conn.cold_mut()) {
+                        cold.stalled = Some(packet);
+                    }
+                    return;
+                }
+                Err(crate::error::WriteError::Encode(source)) => {
+                    self.registry.queue_error(id, Error::Handler(HandlerError::from_boxed(source)));
+                }
+                Err(_) => self.registry.stats.packets_dropped += 1,
+            }
+        }
+    }
+}

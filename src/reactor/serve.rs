@@ -1,0 +1,250 @@
+//! Read, decode, handle: the loop's daily work.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::Reactor;
+use crate::codec::{Decoder, Protocol};
+use crate::connection::inbound::{Bytes, Step};
+use crate::connection::state::{Event, Input};
+use crate::error::Error;
+use crate::id::ConnectionId;
+
+/// What is left of one connection's share of a turn.
+#[derive(Clone, Copy, Debug)]
+struct Budget {
+    bytes: usize,
+    packets: usize,
+}
+
+/// Why decoding stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Halt {
+    /// All that is there has been decoded.
+    NeedsBytes,
+    /// The budget is spent.
+    Spent,
+    /// There is nowhere to put the next packet, or no room for its answer; whoever makes room puts the connection back on
+    /// the list.
+    Stopped,
+    /// The connection decodes no more.
+    Over,
+}
+
+impl<P: Protocol, S> Reactor<P, S> {
+    /// The phase: serves the connections on the list as it stands now. One that was not finished goes to the list's end,
+    /// for the next turn.
+    pub(super) fn serve_ready(&mut self) {
+        for _ in 0..self.registry.ready.len() {
+            let Some(id) = self.registry.ready.pop_front() else { return };
+            let Some(conn) = self.registry.get_mut(id) else { continue };
+            conn.duty.ready = false;
+            match conn.state.input() {
+                Input::Ignore => {}
+                Input::Discard => self.discard(id),
+                Input::Decode => self.serve(id),
+            }
+        }
+    }
+
+    fn serve(&mut self, id: ConnectionId) {
+        self.registry.conns[id.slot()].duty.serving = true;
+        let served = catch_unwind(AssertUnwindSafe(|| self.read_and_decode(id)));
+        self.registry.conns[id.slot()].duty.serving = false;
+        let halt = match served {
+            Ok(halt) => halt,
+            Err(panic) => {
+                self.panicked(id, &*panic);
+                return;
+            }
+        };
+        // The connection's own answers.
+        self.flush(id);
+        let conn = &self.registry.conns[id.slot()];
+        // While it was served it could not be listed. Where there was no room for a packet, that very flush may have made
+        // some; otherwise whoever makes room lists it.
+        let may_go_on =
+            halt != Halt::Stopped || conn.takes_packets(self.registry.config.inbox);
+        if may_go_on && conn.has_work() {
+            self.registry.enqueue_ready(id);
+        }
+    }
+
+    /// Reads and decodes within the budget.
+    fn read_and_decode(&mut self, id: ConnectionId) -> Halt {
+        let config = &self.registry.config;
+        let mut budget = Budget { bytes: config.read_budget, packets: config.packet_budget };
+        let conn = &mut self.registry.conns[id.slot()];
+        let mut bytes = conn.inbound.take();
+        let decode_first = conn.inbound.may_decode() || conn.has_shelved();
+        let mut halt = if decode_first {
+            self.decode(id, &mut bytes, &mut budget)
+        } else {
+            Halt::NeedsBytes
+        };
+        while halt == Halt::NeedsBytes {
+            match self.read(id, &mut bytes, &mut budget) {
+                Some(more) => halt = more,
+                None => break,
+            }
+        }
+        let conn = &mut self.registry.conns[id.slot()];
+        if halt == Halt::Over {
+            return halt;
+        }
+        conn.inbound.put_back(bytes);
+        let clock = &self.registry.clock;
+        let since = conn.inbound.watch_unfinished(conn.codec.holds_partial(), || clock.now());
+        if since.is_some() && self.registry.config.packet_timeout.is_some() {
+            self.registry.arm(id);
+        }
+        halt
+    }
+
+    /// Reads once and decodes what came. `None`: there is nothing more to read now, or the budget is spent.
+    fn read(&mut self, id: ConnectionId, bytes: &mut Bytes, budget: &mut Budget) -> Option<Halt> {
+        let conn = &mut self.registry.conns[id.slot()];
+        if !conn.inbound.may_read() || budget.bytes == 0 {
+            return None;
+        }
+        if !conn.takes_packets(self.registry.config.inbox) {
+            return Some(Halt::Stopped);
+        }
+        let socket = conn.socket.as_mut()?;
+        let input = &mut self.input;
+        let limit = budget.bytes;
+        match bytes.fill(|src| input.fill(src, limit, |free| socket.read(free))) {
+            Ok(filled) => {
+                conn.inbound.note_filled(filled);
+                budget.bytes -= filled.got;
+                self.registry.stats.bytes_in += filled.got as u64;
+                if self.registry.config.idle_timeout.is_some() && filled.got > 0 {
+                    conn.last_input = self.registry.clock.now();
+                }
+                Some(self.decode(id, bytes, budget))
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => {
+                    conn.inbound.note_would_block();
+                    None
+                }
+                io::ErrorKind::Interrupted => Some(Halt::NeedsBytes),
+                _ => {
+                    self.fail(id, Error::Io { during: "read", source: error });
+                    Some(Halt::Over)
+                }
+            },
+        }
+    }
+
+    /// Decodes and handles packet after packet.
+    fn decode(&mut self, id: ConnectionId, bytes: &mut Bytes, budget: &mut Budget) -> Halt {
+        loop {
+            if !self.room_to_answer(id) {
+                return Halt::Stopped;
+            }
+            let conn = &mut self.registry.conns[id.slot()];
+            if conn.state.input() != Input::Decode {
+                return Halt::Over;
+            }
+            if budget.packets == 0 {
+                return Halt::Spent;
+            }
+            if !conn.takes_packets(self.registry.config.inbox) {
+                return Halt::Stopped;
+            }
+            if conn.handlers.on_read.is_some()
+                && conn.has_shelved()
+                && let Some(packet) = self.registry.unshelve(id)
+            {
+                // Packets that waited for an `on_read` go before those that still have to be decoded.
+                budget.packets -= 1;
+                self.hand_over(id, packet, 0);
+                continue;
+            }
+            let conn = &mut self.registry.conns[id.slot()];
+            match conn.inbound.step(&mut conn.codec, bytes) {
+                Step::Packet { packet, size } => {
+                    budget.packets -= 1;
+                    self.registry.stats.packets_in += 1;
+                    self.hand_over(id, packet, size);
+                }
+                Step::NeedsBytes => return Halt::NeedsBytes,
+                Step::Finished => {
+                    self.peer_ended(id);
+                    return Halt::Over;
+                }
+                Step::Failed(error) => {
+                    self.fail(id, error);
+                    return Halt::Over;
+                }
+            }
+        }
+    }
+
+    /// Go's full channel: a handler that answers each packet never finds the outbox full, because the next packet is not
+    /// decoded until there is room for its answer.
+    fn room_to_answer(&mut self, id: ConnectionId) -> bool {
+        if !self.registry.conns[id.slot()].outbound.is_high() {
+            return true;
+        }
+        self.flush(id);
+        let conn = &mut self.registry.conns[id.slot()];
+        let high = conn.outbound.is_high();
+        if high {
+            conn.inbound.choke();
+        }
+        !high
+    }
+
+    fn hand_over(&mut self, id: ConnectionId, packet: P::In, size: usize) {
+        if self.registry.conns[id.slot()].handlers.on_read.is_none() {
+            self.registry.shelve(id, packet, size);
+        } else if let Err(error) = self.call_read(id, packet) {
+            self.fail(id, Error::Handler(error));
+        }
+    }
+
+    /// The peer has ended its stream, and all of it has been delivered.
+    fn peer_ended(&mut self, id: ConnectionId) {
+        let half_open = self.registry.config.half_open;
+        let was_open = self.registry.conns[id.slot()].state.is_writable();
+        self.registry.transition(id, Event::PeerEnd { half_open });
+        if half_open && was_open {
+            self.call_end(id);
+        }
+    }
+
+    /// Reads and throws away, for a connection that is closing.
+    fn discard(&mut self, id: ConnectionId) {
+        let mut budget = self.registry.config.read_budget;
+        while budget > 0 {
+            let conn = &mut self.registry.conns[id.slot()];
+            if !conn.inbound.may_read() {
+                return;
+            }
+            let Some(socket) = conn.socket.as_mut() else { return };
+            match self.input.discard(|free| socket.read(free)) {
+                Ok(filled) if filled.got == 0 => {
+                    self.registry.transition(id, Event::PeerEnd { half_open: false });
+                    return;
+                }
+                Ok(filled) => {
+                    conn.inbound.note_filled(filled);
+                    self.registry.stats.bytes_in += filled.got as u64;
+                    budget = budget.saturating_sub(filled.got);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    conn.inbound.note_would_block();
+                    return;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.fail(id, Error::Io { during: "read", source: error });
+                    return;
+                }
+            }
+        }
+        self.registry.enqueue_ready(id);
+    }
+}

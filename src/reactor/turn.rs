@@ -1,0 +1,131 @@
+//! One turn of the loop: the phases, in the order that they run.
+
+use std::io;
+use std::time::Duration;
+
+use super::{Reactor, Turn};
+use crate::codec::Protocol;
+use crate::connection::state::{Input, State};
+use crate::id::ConnectionId;
+use crate::io::LISTENER;
+use crate::registry::Lifecycle;
+
+impl<P: Protocol, S> Reactor<P, S> {
+    /// Takes one turn: waits for something to do, for `timeout` at most (`None`: without limit), and does it.
+    ///
+    /// # Errors
+    ///
+    /// When the system's poll fails, which no peer can bring about.
+    pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn> {
+        if self.registry.lifecycle == Lifecycle::Stopped {
+            return Ok(Turn::Stopped);
+        }
+        self.registry.shared.notice.enter_loop();
+        self.registry.clock.forget();
+        let timeout = self.sleep_limit(timeout);
+
+        // Sleep comes first, so that every turn ends with all lists as the phases left them, and the length of the sleep
+        // can be read off them: whatever a budget left behind is on a list, and then there is no sleep.
+        if let Err(error) = self.driver.poll(timeout, &mut self.news) {
+            let error = io::Error::new(error.kind(), format!("the system's poll failed: {error}"));
+            self.registry.shared.outcome.set(&Err(io::Error::new(error.kind(), error.to_string())));
+            return Err(error);
+        }
+        self.registry.clock.forget(); // the sleep took time
+        self.sort_news();
+
+        // Commands before input: a stop, or a write from another thread, has waited for the whole sleep.
+        self.run_commands();
+        self.dial();
+
+        // Newcomers before input, so that a busy connection cannot keep them out; they bring nothing to read yet.
+        self.accept();
+
+        // The work itself. A connection's own answers are flushed here, right after its batch.
+        self.serve_ready();
+
+        // Timers after input: what has come in time is not late because the loop was.
+        self.fire_timers();
+
+        // A stop asked for by any of the phases above begins here, once; what `on_stop` writes is flushed below.
+        self.advance_stop();
+
+        // What was written to connections other than the one being served, all of it in one write for each.
+        self.flush_dirty();
+
+        // Last, because only here do slots come free: until now an id from this turn's news could not meet a stranger.
+        self.reap();
+        self.finish_stop();
+
+        Ok(match self.registry.lifecycle {
+            Lifecycle::Stopped => Turn::Stopped,
+            _ => Turn::Running,
+        })
+    }
+
+    /// How long the poll may sleep: not at all while anything is due.
+    fn sleep_limit(&mut self, asked: Option<Duration>) -> Option<Duration> {
+        let registry = &mut self.registry;
+        let due = !registry.ready.is_empty()
+            || !registry.dirty.is_empty()
+            || !registry.doomed.is_empty()
+            || !registry.dialing.is_empty()
+            || self.commands_left
+            || self.acceptor.is_ready()
+            || matches!(registry.lifecycle, Lifecycle::Asked { .. });
+        if due {
+            return Some(Duration::ZERO);
+        }
+        let Some(next) = registry.timers.next_deadline() else { return asked };
+        let until = next.since(registry.clock.now());
+        Some(asked.map_or(until, |asked| asked.min(until)))
+    }
+
+    /// Notes what the poll told, for the phases to act on.
+    fn sort_news(&mut self) {
+        for news in self.news.drain(..) {
+            let Some(id) = ConnectionId::from_token(news.token) else {
+                debug_assert_eq!(news.token, LISTENER);
+                self.acceptor.note_ready();
+                continue;
+            };
+            // News of a connection that has gone miss, by its generation.
+            let Some(conn) = self.registry.get_mut(id) else { continue };
+            if news.readable {
+                conn.inbound.note_readable();
+            }
+            if news.ending {
+                conn.inbound.note_ending();
+            }
+            if news.writable {
+                conn.outbound.note_writable();
+            }
+            let decided = conn.state == State::Connecting && (news.writable || news.ending);
+            let to_flush = decided || (news.writable && !conn.outbound.is_empty());
+            let to_serve = (news.readable || news.ending) && conn.state.input() != Input::Ignore;
+            if to_flush {
+                self.registry.enqueue_dirty(id);
+            }
+            if to_serve {
+                self.registry.enqueue_ready(id);
+            }
+        }
+        let signals = self.driver.stop_signals();
+        for _ in 0..signals {
+            self.stop_by_signal();
+        }
+    }
+}
+
+impl<P: Protocol, S> Drop for Reactor<P, S> {
+    fn drop(&mut self) {
+        if self.registry.lifecycle == Lifecycle::Stopped {
+            return;
+        }
+        // Every connection that `on_accept` saw gets its `on_closed`, here too.
+        self.registry.lifecycle = Lifecycle::Asked { grace: Duration::ZERO };
+        self.advance_stop();
+        self.reap();
+        self.finish_stop();
+    }
+}

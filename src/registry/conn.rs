@@ -1,0 +1,149 @@
+//! One slot of the slab: a connection with all that hangs on it.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Tick;
+use crate::codec::Protocol;
+use crate::connection::inbound::Inbound;
+use crate::connection::outbound::Outbound;
+use crate::connection::state::{Input, State};
+use crate::error::{CloseReason, Error};
+use crate::handle::Link;
+use crate::handlers::Handlers;
+use crate::id::{Generation, TimerId};
+use crate::io::stream::Socket;
+
+/// One connection: the slot's contents.
+pub(crate) struct Conn<P: Protocol, S> {
+    pub(crate) generation: Generation,
+    pub(crate) state: State,
+    pub(crate) duty: Duty,
+    pub(crate) socket: Option<Socket>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) codec: P::Codec,
+    pub(crate) inbound: Inbound,
+    pub(crate) outbound: Outbound,
+    pub(crate) handlers: Handlers<P, S>,
+    /// When input last came; kept only where there is an idle limit.
+    pub(crate) last_input: Tick,
+    /// When the present state has lasted long enough: a connect, a linger.
+    pub(crate) state_until: Option<Tick>,
+    /// When the connection's one deadline entry in the timer queue fires.
+    pub(crate) armed: Option<Tick>,
+    pub(super) cold: Option<Box<Cold<P>>>,
+    pub(crate) origin: Origin,
+}
+
+/// Which of the loop's lists a connection stands in, and what the loop is doing with it.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Duty {
+    pub(crate) ready: bool,
+    pub(crate) dirty: bool,
+    /// Its packets are being handled; its own answers are flushed right after, so they need no place in a list.
+    pub(crate) serving: bool,
+    /// `set_handlers` was called while one of the handlers it replaced was running.
+    pub(crate) replaced: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Origin {
+    Inbound,
+    Outbound { limit: Duration },
+}
+
+/// What most connections never need.
+pub(crate) struct Cold<P: Protocol> {
+    pub(crate) user_data: Option<Box<dyn Any>>,
+    pub(super) errors: VecDeque<Error>,
+    pub(super) inbox: VecDeque<(P::In, usize)>,
+    pub(super) inbox_cost: usize,
+    pub(crate) timers: Vec<TimerId>,
+    pub(crate) link: Option<Arc<Link<P>>>,
+    /// A packet of the link's that did not fit yet.
+    pub(crate) stalled: Option<P::Out>,
+}
+
+impl<P: Protocol> Default for Cold<P> {
+    fn default() -> Self {
+        Self {
+            user_data: None,
+            errors: VecDeque::new(),
+            inbox: VecDeque::new(),
+            inbox_cost: 0,
+            timers: Vec::new(),
+            link: None,
+            stalled: None,
+        }
+    }
+}
+
+impl<P: Protocol, S> Conn<P, S> {
+    pub(crate) fn cold(&mut self) -> &mut Cold<P> {
+        self.cold.get_or_insert_with(Box::default)
+    }
+
+    pub(crate) fn cold_ref(&self) -> Option<&Cold<P>> {
+        self.cold.as_deref()
+    }
+
+    pub(crate) fn cold_mut(&mut self) -> Option<&mut Cold<P>> {
+        self.cold.as_deref_mut()
+    }
+
+    pub(crate) fn link(&self) -> Option<&Arc<Link<P>>> {
+        self.cold.as_ref().and_then(|cold| cold.link.as_ref())
+    }
+
+    /// Whether the next packet has somewhere to go.
+    pub(crate) fn takes_packets(&self, inbox_limit: usize) -> bool {
+        if self.inbound.is_stopped() {
+            return false;
+        }
+        if self.handlers.on_read.is_some() {
+            return true;
+        }
+        match &self.cold {
+            None => true,
+            Some(cold) => match &cold.link {
+                Some(link) => !link.incoming.is_full(),
+                None => cold.inbox.len() < inbox_limit,
+            },
+        }
+    }
+
+    /// Whether there is input to see to without another event.
+    pub(crate) fn has_work(&self) -> bool {
+        match self.state.input() {
+            Input::Ignore => false,
+            Input::Discard => self.inbound.may_read(),
+            Input::Decode => {
+                self.inbound.has_work() || (self.handlers.on_read.is_some() && self.has_shelved())
+            }
+        }
+    }
+
+    /// Whether packets wait in the inbox.
+    pub(crate) fn has_shelved(&self) -> bool {
+        self.cold.as_ref().is_some_and(|cold| match &cold.link {
+            Some(link) => !link.incoming.is_empty(),
+            None => !cold.inbox.is_empty(),
+        })
+    }
+
+    /// Bytes held in its queues, with their overhead.
+    pub(super) fn queued(&self) -> usize {
+        self.outbound.queued() + self.cold.as_ref().map_or(0, |cold| cold.inbox_cost)
+    }
+
+    pub(crate) fn close_reason(&self) -> Option<(CloseReason, bool)> {
+        match self.state {
+            State::Closed { reason, reset } => Some((reason, reset)),
+            _ => None,
+        }
+    }
+}
+

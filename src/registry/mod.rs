@@ -1,0 +1,515 @@
+//! Everything about the connections that a handler may reach: the slab, and the lists of what is due.
+//!
+//! Nothing here calls a handler, and nothing waits. A handler's wish (a write, a close, a timer) takes effect at once on
+//! queues and states; what follows from it (bytes on the wire, other handlers) goes on one of the lists, for the loop to
+//! see to in the phase that it belongs to. So no handler ever runs inside another.
+
+mod conn;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use slab::Slab;
+
+pub(crate) use self::conn::{Conn, Duty, Origin};
+use crate::buffer::BufferPool;
+use crate::clock::{Clock, Tick};
+use crate::codec::{Decoder, Protocol};
+use crate::config::Config;
+use crate::connection::inbound::Inbound;
+use crate::connection::outbound::Outbound;
+use crate::connection::state::{Effect, Event, Input, State};
+use crate::context::{Connection, ServerRef};
+use crate::error::{CloseReason, Error, WriteError};
+use crate::handle::{Link, Shared};
+use crate::handlers::Handlers;
+use crate::id::{ConnectionId, Generation, TimerId};
+use crate::io::stream::Socket;
+use crate::logging::Logger;
+use crate::stats::Stats;
+use crate::timers::Timers;
+
+/// What a packet in an inbox costs beside its bytes, for the accounting of limits.
+const INBOX_OVERHEAD: usize = 64;
+
+pub(crate) struct Registry<P: Protocol, S> {
+    pub(crate) protocol: P,
+    pub(crate) config: Config,
+    pub(crate) connection_limit: usize,
+    pub(crate) local_addr: SocketAddr,
+    pub(crate) conns: Slab<Conn<P, S>>,
+    pub(crate) generation: Generation,
+    pub(crate) clock: Clock,
+    pub(crate) timers: Timers<Task<P, S>>,
+    pub(crate) pool: BufferPool,
+    pub(crate) stats: Stats,
+    pub(crate) logger: Logger,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) shared: Arc<Shared<P, S>>,
+    pub(crate) overload_log: LogGate,
+    /// Inbound connections by address; kept only where there is a limit.
+    pub(crate) by_address: HashMap<IpAddr, usize>,
+
+    // What is due. An id stands in each list at most once, and may be stale by the time it is looked at.
+    /// Input to read or to decode.
+    pub(crate) ready: VecDeque<ConnectionId>,
+    /// Output to flush.
+    pub(crate) dirty: Vec<ConnectionId>,
+    /// Closed, and waiting for `on_closed`.
+    pub(crate) doomed: Vec<ConnectionId>,
+    /// Outbound connections to begin.
+    pub(crate) dialing: Vec<(ConnectionId, SocketAddr)>,
+}
+
+/// Keeps one kind of log line from filling a disk.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct LogGate {
+    pub(crate) last: Option<Tick>,
+    pub(crate) held_back: u64,
+}
+
+/// What the timer queue holds.
+pub(crate) enum Task<P: Protocol, S> {
+    /// Look at this connection's deadlines.
+    Deadline(ConnectionId),
+    Connection(ConnectionId, Repeat<OnceFor<P, S>, EachFor<P, S>>),
+    Server(Repeat<OnceOf<P, S>, EachOf<P, S>>),
+    AcceptAgain,
+    StopDeadline,
+}
+
+pub(crate) enum Repeat<Once, Each> {
+    Once(Once),
+    Every(Duration, Each),
+}
+
+type OnceFor<P, S> = Box<dyn FnOnce(&mut S, &mut Connection<'_, P, S>)>;
+type EachFor<P, S> = Box<dyn FnMut(&mut S, &mut Connection<'_, P, S>)>;
+type OnceOf<P, S> = Box<dyn FnOnce(&mut S, &mut ServerRef<'_, P, S>)>;
+type EachOf<P, S> = Box<dyn FnMut(&mut S, &mut ServerRef<'_, P, S>)>;
+
+/// Where the server stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Lifecycle {
+    Running,
+    /// A stop was asked for; the loop has not begun it yet.
+    Asked { grace: Duration },
+    Stopping(Stopping),
+    Stopped,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stopping {
+    pub(crate) since: Tick,
+    pub(crate) deadline: Tick,
+    pub(crate) closed: u64,
+    pub(crate) forced: u64,
+}
+
+impl<P: Protocol, S> Registry<P, S> {
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<&Conn<P, S>> {
+        self.conns.get(id.slot()).filter(|conn| conn.generation == id.generation())
+    }
+
+    pub(crate) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Conn<P, S>> {
+        self.conns.get_mut(id.slot()).filter(|conn| conn.generation == id.generation())
+    }
+
+    /// Gives a new connection a slot.
+    pub(crate) fn insert(
+        &mut self,
+        socket: Option<Socket>,
+        peer: SocketAddr,
+        origin: Origin,
+    ) -> ConnectionId {
+        let generation = self.generation;
+        self.generation = generation.next();
+        let idle = self.config.idle_timeout.is_some();
+        let state = match origin {
+            Origin::Inbound => State::Open,
+            Origin::Outbound { .. } => State::Connecting,
+        };
+        let slot = self.conns.insert(Conn {
+            generation,
+            state,
+            duty: Duty::default(),
+            socket,
+            peer,
+            codec: self.protocol.codec(),
+            inbound: Inbound::default(),
+            outbound: Outbound::default(),
+            handlers: Handlers::default(),
+            last_input: if idle { self.clock.now() } else { Tick::START },
+            state_until: None,
+            armed: None,
+            cold: None,
+            origin,
+        });
+        let id = ConnectionId::new(slot, generation);
+        if origin == Origin::Inbound && self.config.max_connections_per_address.is_some() {
+            *self.by_address.entry(peer.ip()).or_default() += 1;
+        }
+        self.shared.notice.set_connections(self.conns.len());
+        id
+    }
+
+    /// Frees a slot, once `on_closed` has run.
+    pub(crate) fn remove(&mut self, id: ConnectionId) {
+        let conn = self.conns.remove(id.slot());
+        if conn.origin == Origin::Inbound
+            && let Some(count) = self.by_address.get_mut(&conn.peer.ip())
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&conn.peer.ip());
+            }
+        }
+        self.stats.queued_bytes -= conn.queued();
+        self.stats.closed += 1;
+        self.shared.notice.set_connections(self.conns.len());
+    }
+
+    /// Takes back a slot whose connection `on_accept` never saw.
+    pub(crate) fn remove_unborn(&mut self, id: ConnectionId) {
+        self.remove(id);
+        self.stats.closed -= 1;
+    }
+
+    // Lists of what is due.
+
+    /// There may be input to read or decode.
+    pub(crate) fn enqueue_ready(&mut self, id: ConnectionId) {
+        let Some(conn) = self.conns.get_mut(id.slot()) else { return };
+        debug_assert_eq!(conn.generation, id.generation());
+        if !conn.duty.ready && !conn.duty.serving {
+            conn.duty.ready = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    /// There is output to flush, or an empty outbox to be told of.
+    pub(crate) fn enqueue_dirty(&mut self, id: ConnectionId) {
+        let Some(conn) = self.conns.get_mut(id.slot()) else { return };
+        if !conn.duty.dirty && !conn.duty.serving {
+            conn.duty.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    // The life of a connection.
+
+    /// Takes an event through the state machine, and sees to what follows from it.
+    pub(crate) fn transition(&mut self, id: ConnectionId, event: Event) {
+        let Some(conn) = self.get_mut(id) else { return };
+        let (next, effect) = conn.state.on(event);
+        let changed = next != conn.state;
+        conn.state = next;
+        if changed && next.is_closing() {
+            // Nothing will be decoded any more, and no pause may keep the end from being seen.
+            conn.inbound.clear();
+            conn.inbound.resume();
+            conn.inbound.unchoke();
+        }
+        match effect {
+            Effect::Nothing => {}
+            Effect::Flush => self.enqueue_dirty(id),
+            Effect::EndStream => self.end_stream(id),
+            Effect::EndStreamAndLinger => {
+                self.end_stream(id);
+                let until = self.clock.now() + self.config.linger;
+                if let Some(conn) = self.get_mut(id) {
+                    conn.state_until = Some(until);
+                }
+                self.arm(id);
+            }
+            Effect::Release => self.release(id),
+        }
+        if changed && next.input() == Input::Discard {
+            if self.get(id).is_some_and(|conn| conn.inbound.has_ended()) {
+                // The peer's end came before the close: there is nothing to wait for.
+                self.transition(id, Event::PeerEnd { half_open: false });
+            } else {
+                self.enqueue_ready(id);
+            }
+        }
+    }
+
+    fn end_stream(&mut self, id: ConnectionId) {
+        if let Some(socket) = self.get_mut(id).and_then(|conn| conn.socket.as_mut()) {
+            // It fails where the connection is gone already; reading tells that, with the reason.
+            drop(socket.end());
+        }
+    }
+
+    fn release(&mut self, id: ConnectionId) {
+        let Some(conn) = self.conns.get_mut(id.slot()) else { return };
+        let before = conn.outbound.queued();
+        conn.outbound.clear(&mut self.pool);
+        self.stats.queued_bytes -= before;
+        self.doomed.push(id);
+    }
+
+    /// Closes with nothing lost. Says whether there was something to close.
+    pub(crate) fn close(&mut self, id: ConnectionId) -> bool {
+        let reason = match self.lifecycle {
+            Lifecycle::Running | Lifecycle::Asked { .. } => CloseReason::Local,
+            Lifecycle::Stopping(_) | Lifecycle::Stopped => CloseReason::Shutdown,
+        };
+        self.transition_live(id, Event::Close(reason))
+    }
+
+    /// Drops what is queued, and resets.
+    pub(crate) fn abort(&mut self, id: ConnectionId) -> bool {
+        self.transition_live(id, Event::Abort { reason: CloseReason::Local, reset: true })
+    }
+
+    /// Ends this side of the stream once all is sent; packets are still read.
+    pub(crate) fn finish(&mut self, id: ConnectionId) -> bool {
+        self.transition_live(id, Event::Finish)
+    }
+
+    fn transition_live(&mut self, id: ConnectionId, event: Event) -> bool {
+        let live = self.get(id).is_some_and(|conn| !conn.state.is_closed());
+        if live {
+            self.transition(id, event);
+        }
+        live
+    }
+
+    // Output.
+
+    /// Queues a packet.
+    pub(crate) fn write(
+        &mut self,
+        id: ConnectionId,
+        packet: P::Out,
+    ) -> Result<(), WriteError<P::Out>> {
+        let Some(conn) = self.conns.get_mut(id.slot()) else {
+            return Err(WriteError::Closed(packet));
+        };
+        if conn.generation != id.generation() || !conn.state.is_writable() {
+            return Err(WriteError::Closed(packet));
+        }
+        let before = conn.outbound.queued();
+        let written =
+            conn.outbound.write(packet, &mut conn.codec, &self.config.outbox, &mut self.pool);
+        self.stats.queued_bytes = self.stats.queued_bytes + conn.outbound.queued() - before;
+        match &written {
+            Ok(()) => {
+                self.stats.packets_out += 1;
+                self.enqueue_dirty(id);
+                self.keep_within_memory();
+            }
+            Err(WriteError::Full(_)) => self.stats.packets_refused += 1,
+            Err(WriteError::Encode(_)) => self.stats.caller_errors += 1,
+            Err(_) => {}
+        }
+        written
+    }
+
+    /// Where all queues together hold more than they may, the connection that holds most goes, and the next.
+    pub(crate) fn keep_within_memory(&mut self) {
+        let Some(limit) = self.config.max_queued_bytes else { return };
+        while self.stats.queued_bytes > limit {
+            let largest = self
+                .conns
+                .iter()
+                .filter(|(_, conn)| !conn.state.is_closed())
+                .max_by_key(|(_, conn)| conn.queued())
+                .map(|(slot, conn)| ConnectionId::new(slot, conn.generation));
+            let Some(largest) = largest else { return };
+            self.drop_slow_consumer(largest);
+            self.clear_inbox(largest);
+        }
+    }
+
+    /// Ends a connection whose peer reads too slowly. Its handlers hear of it when the loop reaps it.
+    pub(crate) fn drop_slow_consumer(&mut self, id: ConnectionId) {
+        let Some(conn) = self.get(id).filter(|conn| !conn.state.is_closed()) else { return };
+        let queued = conn.queued();
+        self.stats.slow_consumers += 1;
+        self.leave_error(id, Error::SlowConsumer { queued });
+        self.transition(id, Event::Abort { reason: CloseReason::SlowConsumer, reset: true });
+    }
+
+    // Errors that wait.
+
+    /// Counts an error and leaves it in the connection's queue.
+    pub(crate) fn leave_error(&mut self, id: ConnectionId, error: Error) {
+        self.stats.count(error.blame());
+        self.queue_error(id, error);
+    }
+
+    pub(crate) fn queue_error(&mut self, id: ConnectionId, error: Error) {
+        let limit = self.config.errors;
+        let Some(conn) = self.get_mut(id) else { return };
+        let cold = conn.cold();
+        let dropped = match &cold.link {
+            Some(link) => matches!(link.errors.push_evicting(error), Ok(Some(_))),
+            None => {
+                let full = cold.errors.len() >= limit;
+                if full {
+                    cold.errors.pop_front();
+                }
+                cold.errors.push_back(error);
+                full
+            }
+        };
+        self.stats.errors_dropped += u64::from(dropped);
+    }
+
+    pub(crate) fn take_error(&mut self, id: ConnectionId) -> Option<Error> {
+        let cold = self.get_mut(id)?.cold_mut()?;
+        match &cold.link {
+            Some(link) => link.errors.try_pop().ok().map(|popped| popped.item),
+            None => cold.errors.pop_front(),
+        }
+    }
+
+    // The inbox.
+
+    /// Puts a packet where nobody listens.
+    pub(crate) fn shelve(&mut self, id: ConnectionId, packet: P::In, size: usize) {
+        let Some(conn) = self.get_mut(id) else { return };
+        let cold = conn.cold();
+        let packet = <P::Codec as Decoder>::detach(packet);
+        if let Some(link) = &cold.link {
+            // Its room was looked at before the packet was decoded, and only the loop pushes.
+            let refused = link.incoming.try_push(packet).is_err();
+            self.stats.packets_dropped += u64::from(refused);
+            return;
+        }
+        let cost = size + INBOX_OVERHEAD;
+        cold.inbox.push_back((packet, cost));
+        cold.inbox_cost += cost;
+        self.stats.queued_bytes += cost;
+        self.keep_within_memory();
+    }
+
+    /// Takes the oldest packet that waits; the peer is read again where the inbox was full.
+    pub(crate) fn unshelve(&mut self, id: ConnectionId) -> Option<P::In> {
+        let conn = self.get_mut(id)?;
+        let cold = conn.cold_mut()?;
+        let packet = match &cold.link {
+            Some(link) => link.incoming.try_pop().ok()?.item,
+            None => {
+                let (packet, cost) = cold.inbox.pop_front()?;
+                cold.inbox_cost -= cost;
+                self.stats.queued_bytes -= cost;
+                packet
+            }
+        };
+        self.enqueue_ready(id);
+        Some(packet)
+    }
+
+    fn clear_inbox(&mut self, id: ConnectionId) {
+        let Some(cold) = self.get_mut(id).and_then(Conn::cold_mut) else { return };
+        let dropped = cold.inbox.len() as u64;
+        let cost = std::mem::take(&mut cold.inbox_cost);
+        cold.inbox.clear();
+        self.stats.queued_bytes -= cost;
+        self.stats.packets_dropped += dropped;
+    }
+
+    /// The connection's view from other threads, made when first asked for. What waits moves over to it.
+    pub(crate) fn link(&mut self, id: ConnectionId) -> Option<Arc<Link<P>>> {
+        let notice = Arc::clone(&self.shared.notice);
+        let config = (self.config.inbox, self.config.handle_writes, self.config.errors);
+        let conn = self.get_mut(id)?;
+        if let Some(link) = conn.link() {
+            return Some(Arc::clone(link));
+        }
+        let local = conn.socket.as_ref().and_then(|socket| socket.local_addr().ok());
+        let closed = conn.state.is_closed();
+        let link = Arc::new(Link::new(id, conn.peer, local, notice, config));
+        let cold = conn.cold();
+        for (packet, _) in cold.inbox.drain(..) {
+            drop(link.incoming.try_push(packet));
+        }
+        for error in cold.errors.drain(..) {
+            drop(link.errors.push_evicting(error));
+        }
+        let cost = std::mem::take(&mut cold.inbox_cost);
+        cold.link = Some(Arc::clone(&link));
+        if closed {
+            link.end();
+        }
+        self.stats.queued_bytes -= cost;
+        Some(link)
+    }
+
+    // Deadlines.
+
+    /// The next moment at which something about this connection is late.
+    fn next_deadline(&self, conn: &Conn<P, S>) -> Option<Tick> {
+        let unfinished = conn.inbound.unfinished_since().zip(self.config.packet_timeout);
+        let stuck = conn.outbound.stuck_since().zip(self.config.write_timeout);
+        let idle = self.config.idle_timeout.filter(|_| !conn.state.is_closing());
+        [
+            conn.state_until,
+            unfinished.map(|(since, limit)| since + limit),
+            stuck.map(|(since, limit)| since + limit),
+            idle.map(|limit| conn.last_input + limit),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Sees to it that the timer queue looks at this connection in time. One entry serves all its deadlines; one that has
+    /// moved away is found out when the entry fires, so a busy connection moves its deadlines for nothing.
+    pub(crate) fn arm(&mut self, id: ConnectionId) {
+        let Some(conn) = self.get(id) else { return };
+        let Some(at) = self.next_deadline(conn) else { return };
+        if conn.armed.is_none_or(|armed| at < armed) {
+            self.timers.insert(at, Task::Deadline(id));
+            if let Some(conn) = self.get_mut(id) {
+                conn.armed = Some(at);
+            }
+        }
+    }
+
+    // Timers.
+
+    pub(crate) fn add_timer(&mut self, after: Duration, task: Task<P, S>) -> TimerId {
+        let at = self.clock.now() + after;
+        self.timers.insert(at, task)
+    }
+
+    /// Forgets a connection's timer that has fired for the last time.
+    pub(crate) fn forget_timer(&mut self, id: ConnectionId, timer: TimerId) {
+        if let Some(cold) = self.get_mut(id).and_then(Conn::cold_mut) {
+            cold.timers.retain(|each| *each != timer);
+        }
+    }
+
+    // The server.
+
+    /// Asks for a stop; a second one can only shorten the first's grace.
+    pub(crate) fn request_stop(&mut self, grace: Duration) {
+        match &mut self.lifecycle {
+            Lifecycle::Running => self.lifecycle = Lifecycle::Asked { grace },
+            Lifecycle::Asked { grace: asked } => *asked = grace.min(*asked),
+            Lifecycle::Stopping(stopping) => {
+                stopping.deadline = stopping.deadline.min(self.clock.now() + grace);
+            }
+            Lifecycle::Stopped => {}
+        }
+    }
+
+    /// All connections that a handler may see, in no particular order.
+    pub(crate) fn live_ids(&self) -> Vec<ConnectionId> {
+        self.conns
+            .iter()
+            .filter(|(_, conn)| !conn.state.is_closed())
+            .map(|(slot, conn)| ConnectionId::new(slot, conn.generation))
+            .collect()
+    }
+
+    pub(crate) fn snapshot(&self) -> Stats {
+        Stats { open: self.conns.len(), timers: self.timers.len(), ..self.stats }
+    }
+}
