@@ -4,10 +4,8 @@ use std::convert::Infallible;
 
 use bytes::{Bytes, BytesMut};
 
+use super::detach::detached;
 use super::{Decoder, Encoder, WriteBuffer};
-
-/// Packets that are smaller than this are copied when they are kept, so that they do not keep a read buffer alive.
-const DETACH_BELOW: usize = 16 * 1024;
 
 /// Hands on whatever one read brought, and writes bytes as they are.
 ///
@@ -45,7 +43,7 @@ impl Decoder for BytesCodec {
     }
 
     fn detach(packet: Bytes) -> Bytes {
-        if packet.len() < DETACH_BELOW { Bytes::copy_from_slice(&packet) } else { packet }
+        detached(packet)
     }
 }
 

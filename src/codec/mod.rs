@@ -39,10 +39,17 @@
 //!   [`Decoder::detach`]).
 
 mod bytes_codec;
+mod detach;
+mod lines;
+mod scan;
+mod sniff;
+#[cfg(test)]
+mod test_support;
 
 use bytes::BytesMut;
 
 pub use self::bytes_codec::BytesCodec;
+pub use self::lines::{LinesCodec, LinesError};
 pub use crate::buffer::WriteBuffer;
 
 /// Turns bytes into packets, a few at a time.

@@ -1,0 +1,24 @@
+//! What becomes of a packet that is to be kept, where it is a slice of the read buffer.
+
+use bytes::Bytes;
+
+/// Packets that are smaller than this are copied when they are kept, so that they do not keep a read buffer alive.
+const DETACH_BELOW: usize = 16 * 1024;
+
+/// The packet, as a copy if it is small: what it keeps alive is then at most a few times its length.
+pub(crate) fn detached(packet: Bytes) -> Bytes {
+    if packet.len() < DETACH_BELOW { Bytes::copy_from_slice(&packet) } else { packet }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_packets_are_copied_and_large_ones_are_not() {
+        let block = Bytes::from(vec![0; 2 * DETACH_BELOW]);
+        let (small, large) = (block.slice(..DETACH_BELOW - 1), block.slice(..DETACH_BELOW));
+        assert_ne!(detached(small.clone()).as_ptr(), small.as_ptr());
+        assert_eq!(detached(large.clone()).as_ptr(), large.as_ptr());
+    }
+}
