@@ -40,6 +40,7 @@
 
 mod bytes_codec;
 mod detach;
+mod length_delimited;
 mod lines;
 mod scan;
 mod sniff;
@@ -49,6 +50,9 @@ mod test_support;
 use bytes::BytesMut;
 
 pub use self::bytes_codec::BytesCodec;
+pub use self::length_delimited::{
+    LengthDelimitedBuilder, LengthDelimitedCodec, LengthDelimitedError, LengthField,
+};
 pub use self::lines::{LinesCodec, LinesError};
 pub use crate::buffer::WriteBuffer;
 
