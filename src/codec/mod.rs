@@ -39,7 +39,9 @@
 //!   [`Decoder::detach`]).
 
 mod bytes_codec;
+mod delimiter;
 mod detach;
+mod fixed;
 mod length_delimited;
 mod lines;
 mod scan;
@@ -50,6 +52,8 @@ mod test_support;
 use bytes::BytesMut;
 
 pub use self::bytes_codec::BytesCodec;
+pub use self::delimiter::{DelimiterCodec, DelimiterError};
+pub use self::fixed::{FixedLengthCodec, FixedLengthError};
 pub use self::length_delimited::{
     LengthDelimitedBuilder, LengthDelimitedCodec, LengthDelimitedError, LengthField,
 };
