@@ -42,22 +42,30 @@ mod bytes_codec;
 mod delimiter;
 mod detach;
 mod fixed;
+#[cfg(feature = "json")]
+mod json;
 mod length_delimited;
 mod lines;
 mod scan;
 mod sniff;
 #[cfg(test)]
 mod test_support;
+#[cfg(feature = "tokio-codec")]
+mod tokio_codec;
 
 use bytes::BytesMut;
 
 pub use self::bytes_codec::BytesCodec;
 pub use self::delimiter::{DelimiterCodec, DelimiterError};
 pub use self::fixed::{FixedLengthCodec, FixedLengthError};
+#[cfg(feature = "json")]
+pub use self::json::{JsonLines, JsonLinesError};
 pub use self::length_delimited::{
     LengthDelimitedBuilder, LengthDelimitedCodec, LengthDelimitedError, LengthField,
 };
 pub use self::lines::{LinesCodec, LinesError};
+#[cfg(feature = "tokio-codec")]
+pub use self::tokio_codec::TokioCodec;
 pub use crate::buffer::WriteBuffer;
 
 /// Turns bytes into packets, a few at a time.
