@@ -15,13 +15,14 @@ use super::{Decoder, Encoder, WriteBuffer};
 ///
 /// # Wire format
 ///
-/// The bytes of the packet, then the delimiter, which is not part of it. Nothing is escaped: a packet cannot contain the
-/// delimiter. The first occurrence counts, and two delimiters in a row make an empty packet. Bytes behind the last
+/// The bytes of the packet, then the delimiter, which is not part of it. Nothing is escaped: a packet cannot contain
+/// the delimiter. The first occurrence counts, and two delimiters in a row make an empty packet. Bytes behind the last
 /// delimiter are no packet: a stream that ends there ended too early, and its connection fails with
 /// [`Error::Truncated`](crate::Error::Truncated).
 ///
-/// The maximum counts the bytes of a packet without its delimiter. It holds for what is read; what is written is bounded by
-/// the outbox. A packet that passes it is refused when so many bytes and a delimiter's length have come, at the latest.
+/// The maximum counts the bytes of a packet without its delimiter. It holds for what is read; what is written is
+/// bounded by the outbox. A packet that passes it is refused when so many bytes and a delimiter's length have come, at
+/// the latest.
 ///
 /// ```
 /// use bytes::BytesMut;
@@ -35,8 +36,8 @@ use super::{Decoder, Encoder, WriteBuffer};
 /// # Ok::<(), wheelhouse::codec::DelimiterError>(())
 /// ```
 ///
-/// A packet that comes in small pieces is searched once, but for the length of the delimiter, which is looked at again with
-/// each piece.
+/// A packet that comes in small pieces is searched once, but for the length of the delimiter, which is looked at again
+/// with each piece.
 #[derive(Clone, Debug)]
 pub struct DelimiterCodec {
     delimiter: Arc<Delimiter>,
@@ -120,8 +121,8 @@ impl Decoder for DelimiterCodec {
     }
 }
 
-/// A packet is refused where the peer would find a delimiter before its end: one that contains it, or one whose last bytes
-/// would make one together with the first bytes of the delimiter behind them.
+/// A packet is refused where the peer would find a delimiter before its end: one that contains it, or one whose last
+/// bytes would make one together with the first bytes of the delimiter behind them.
 impl Encoder<Bytes> for DelimiterCodec {
     type Error = DelimiterError;
 

@@ -21,4 +21,20 @@ mod tests {
         assert_ne!(detached(small.clone()).as_ptr(), small.as_ptr());
         assert_eq!(detached(large.clone()).as_ptr(), large.as_ptr());
     }
+
+    #[test]
+    fn every_codec_whose_packets_are_slices_detaches_them() {
+        use crate::codec::{
+            BytesCodec, Decoder, DelimiterCodec, FixedLengthCodec, LengthDelimitedCodec,
+        };
+        fn is_copied<D: Decoder<Packet = Bytes>>() -> bool {
+            let slice = Bytes::from_static(b"a few bytes of a large block").slice(..11);
+            let kept = D::detach(slice.clone());
+            kept == slice && kept.as_ptr() != slice.as_ptr()
+        }
+        assert!(is_copied::<BytesCodec>());
+        assert!(is_copied::<DelimiterCodec>());
+        assert!(is_copied::<FixedLengthCodec>());
+        assert!(is_copied::<LengthDelimitedCodec>());
+    }
 }

@@ -16,9 +16,9 @@ use super::{Decoder, Encoder, WriteBuffer};
 ///
 /// # Wire format
 ///
-/// A value as JSON text on one line, which ends in LF or CRLF; lines are written with LF, without spaces between tokens.
-/// Lines of nothing but spaces and tabs are skipped, so a peer may send them to keep a connection alive. When the peer ends
-/// its stream, what stands behind the last line feed is the last line.
+/// A value as JSON text on one line, which ends in LF or CRLF; lines are written with LF, without spaces between
+/// tokens. Lines of nothing but spaces and tabs are skipped, so a peer may send them to keep a connection alive. When
+/// the peer ends its stream, what stands behind the last line feed is the last line.
 ///
 /// The maximum counts the bytes of a line without its end. It holds for what is read; what is written is bounded by the
 /// outbox. A line is parsed once, when it is whole. Nesting is limited to 128 levels.

@@ -21,17 +21,17 @@ use self::field::{Endian, Malformed};
 ///
 /// # Wire format
 ///
-/// A frame is a header and a body. The header is `offset` bytes of any kind and the length field; the body's length is the
-/// field's value plus the adjustment. By default ([`new`](Self::new)) the field is a `u32` in network order (big-endian)
-/// at offset 0, the adjustment is 0, and the packet is the body without the header:
+/// A frame is a header and a body. The header is `offset` bytes of any kind and the length field; the body's length is
+/// the field's value plus the adjustment. By default ([`new`](Self::new)) the field is a `u32` in network order
+/// (big-endian) at offset 0, the adjustment is 0, and the packet is the body without the header:
 ///
 /// ```text
 /// 00 00 00 05  68 65 6c 6c 6f        →  "hello"
 /// ```
 ///
-/// [`builder`](Self::builder) changes each of these. The maximum counts the bytes of the body, and holds for what is read
-/// and for what is written. A length over it is refused as soon as the length field has come; no memory is ever set aside
-/// for bytes that have not come.
+/// [`builder`](Self::builder) changes each of these. The maximum counts the bytes of the body, and holds for what is
+/// read and for what is written. A length over it is refused as soon as the length field has come; no memory is ever
+/// set aside for bytes that have not come.
 ///
 /// ```
 /// use bytes::BytesMut;
@@ -54,9 +54,9 @@ use self::field::{Endian, Malformed};
 ///
 /// # What is written
 ///
-/// The frame from which the decoder would make the same packet. What the decoder strips is put back: the length field by
-/// its value, other bytes as zeros. Where the header is part of the packet ([`keep_header`]), the packet is written as it
-/// stands, and refused if its own length field is wrong. A large packet is not copied.
+/// The frame from which the decoder would make the same packet. What the decoder strips is put back: the length field
+/// by its value, other bytes as zeros. Where the header is part of the packet ([`keep_header`]), the packet is written
+/// as it stands, and refused if its own length field is wrong. A large packet is not copied.
 ///
 /// [`keep_header`]: LengthDelimitedBuilder::keep_header
 #[derive(Clone, Debug)]
@@ -70,8 +70,8 @@ pub struct LengthDelimitedCodec {
     looked_at: usize,
 }
 
-/// Where the length stands, what it counts, and what becomes of it. Only the builder makes one, and it sees to it that no
-/// sum of these numbers and of lengths within the maximum overflows.
+/// Where the length stands, what it counts, and what becomes of it. Only the builder makes one, and it sees to it that
+/// no sum of these numbers and of lengths within the maximum overflows.
 #[derive(Clone, Debug)]
 struct Layout {
     /// The most bytes that a body may have.

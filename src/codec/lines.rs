@@ -13,10 +13,10 @@ use super::{Decoder, Encoder, WriteBuffer};
 ///
 /// # Wire format
 ///
-/// A line is text up to a line feed (`\n`), or a carriage return and a line feed (`\r\n`): both are read, and neither is
-/// part of the packet. A carriage return elsewhere is text. Lines are written with `\n`, or with `\r\n` by choice
-/// ([`crlf`](Self::crlf)). An empty line is a packet too. When the peer ends its stream, what stands behind the last line
-/// feed is the last line.
+/// A line is text up to a line feed (`\n`), or a carriage return and a line feed (`\r\n`): both are read, and neither
+/// is part of the packet. A carriage return elsewhere is text. Lines are written with `\n`, or with `\r\n` by choice
+/// ([`crlf`](Self::crlf)). An empty line is a packet too. When the peer ends its stream, what stands behind the last
+/// line feed is the last line.
 ///
 /// The maximum counts the bytes of a line without its end. It holds for what is read; what is written is bounded by the
 /// outbox. A line that passes it is refused at its first byte too many, before its end has come.
@@ -36,10 +36,10 @@ use super::{Decoder, Encoder, WriteBuffer};
 ///
 /// # Why `String`
 ///
-/// It is what `format!` makes and what a handler wants to keep, it owns its bytes, and it costs one copy of a text that is
-/// short as a rule. Anything that is a `str` underneath can be written (`&'static str`, `Cow<str>`, `Arc<str>`) where a
-/// [`Protocol`](super::Protocol) names it as its `Out`. For lines that are not to be copied, or not to be UTF-8, use
-/// [`DelimiterCodec`](super::DelimiterCodec) with `"\n"`.
+/// It is what `format!` makes and what a handler wants to keep, it owns its bytes, and it costs one copy of a text that
+/// is short as a rule. Anything that is a `str` underneath can be written (`&'static str`, `Cow<str>`, `Arc<str>`)
+/// where a [`Protocol`](super::Protocol) names it as its `Out`. For lines that are not to be copied, or not to be
+/// UTF-8, use [`DelimiterCodec`](super::DelimiterCodec) with `"\n"`.
 #[derive(Clone, Debug)]
 pub struct LinesCodec {
     lines: LineScan,

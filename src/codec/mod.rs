@@ -24,6 +24,23 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Codecs that are here
+//!
+//! | codec | packets | what ends one |
+//! | --- | --- | --- |
+//! | [`BytesCodec`] | `Bytes` | whatever came together |
+//! | [`LinesCodec`] | `String` | a line feed, or CR and LF |
+//! | [`DelimiterCodec`] | `Bytes` | any bytes that were agreed on |
+//! | [`LengthDelimitedCodec`] | `Bytes` | a length in front |
+//! | [`FixedLengthCodec`] | `Bytes` | a size that all have |
+//! | `JsonLines` (feature `json`) | any serde type | a line feed |
+//! | `TokioCodec` (feature `tokio-codec`) | its codec's | what its codec, written for tokio-util, decides |
+//!
+//! What looks for the end of a packet has a maximum in its constructor. The codecs of this crate take time in
+//! proportion to the bytes, however small the pieces are in which they come, and set no memory aside for bytes that
+//! have not come. An error says what was found; at the start of a stream, also when that looks like another protocol:
+//! an HTTP request, a TLS ClientHello and the like.
+//!
 //! # What a decoder may rely on
 //!
 //! - Bytes that it left in `src` are there again, at the same offset, in the next call; more may stand behind them. So it

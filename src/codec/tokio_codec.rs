@@ -9,12 +9,12 @@ use super::{Decoder, Encoder, WriteBuffer};
 ///
 /// No runtime runs: tokio-util's traits ask for none, and the loop takes the place of its `Framed`.
 ///
-/// Limits, and memory that is reserved for bytes to come, are the codec's own affair: set its maximum. Its errors arrive as
-/// [`Error::Protocol`](crate::Error::Protocol), and so does a stream that ends inside a packet, where the codec's
-/// `decode_eof` says so (tokio-util's default does).
+/// Limits, and memory that is reserved for bytes to come, are the codec's own affair: set its maximum. Its errors
+/// arrive as [`Error::Protocol`](crate::Error::Protocol), and so does a stream that ends inside a packet, where the
+/// codec's `decode_eof` says so (tokio-util's default does).
 ///
-/// A codec that is `Clone` and writes what it reads is a [`Protocol`](super::Protocol) at once. Where it reads one type and
-/// writes another, name both:
+/// A codec that is `Clone` and writes what it reads is a [`Protocol`](super::Protocol) at once. Where it reads one type
+/// and writes another, name both:
 ///
 /// ```
 /// use bytes::{Bytes, BytesMut};

@@ -5,8 +5,8 @@ use super::{Layout, LengthDelimitedCodec, Skip, Sniffer};
 
 /// Describes the frames of a [`LengthDelimitedCodec`].
 ///
-/// The defaults are those of [`LengthDelimitedCodec::new`]. A frame with two bytes of magic, the length in a little-endian
-/// `u16` that counts these four bytes too, and a packet behind it:
+/// The defaults are those of [`LengthDelimitedCodec::new`]. A frame with two bytes of magic, the length in a
+/// little-endian `u16` that counts these four bytes too, and a packet behind it:
 ///
 /// ```
 /// use bytes::BytesMut;
@@ -70,18 +70,18 @@ impl LengthDelimitedBuilder {
         self
     }
 
-    /// What is added to the value of the length field to make the length of the body, which is all that follows the field.
-    /// Default: 0.
+    /// What is added to the value of the length field to make the length of the body, which is all that follows the
+    /// field. Default: 0.
     ///
-    /// Negative where the length counts the header too, positive where it leaves out something that follows the field (a
-    /// second part of the header, a checksum).
+    /// Negative where the length counts the header too, positive where it leaves out something that follows the field
+    /// (a second part of the header, a checksum).
     pub fn adjustment(mut self, bytes: i64) -> Self {
         self.adjustment = bytes;
         self
     }
 
-    /// The packet is the frame without so many bytes at its front. Default: without the header, that is `offset` and the
-    /// length field.
+    /// The packet is the frame without so many bytes at its front. Default: without the header, that is `offset` and
+    /// the length field.
     pub fn skip(mut self, bytes: usize) -> Self {
         self.skip = Some(bytes);
         self

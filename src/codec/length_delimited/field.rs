@@ -15,8 +15,8 @@ pub enum LengthField {
     U32,
     /// Eight bytes.
     U64,
-    /// Unsigned LEB128, as Protocol Buffers write it: seven bits a byte, the least significant first, and the high bit of
-    /// each byte but the last is set; one to ten bytes, up to 2⁶⁴ − 1.
+    /// Unsigned LEB128, as Protocol Buffers write it: seven bits a byte, the least significant first, and the high bit
+    /// of each byte but the last is set; one to ten bytes, up to 2⁶⁴ − 1.
     ///
     /// Numbers are written in as few bytes as they need, and read also where somebody padded them to more, up to ten.
     Varint,
