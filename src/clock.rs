@@ -49,7 +49,10 @@ pub(crate) struct Clock {
 enum Source {
     System,
     /// Nanoseconds since the epoch, moved by a test.
-    #[cfg_attr(not(any(test, feature = "testing")), expect(dead_code, reason = "only tests move time"))]
+    #[cfg_attr(
+        not(any(test, feature = "testing")),
+        expect(dead_code, reason = "only tests move time")
+    )]
     Manual(Arc<AtomicU64>),
 }
 

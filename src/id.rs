@@ -85,7 +85,9 @@ impl ConnectionId {
 }
 
 #[cfg(not(target_pointer_width = "64"))]
-compile_error!("a poll token packs a 32-bit slot and a 32-bit generation: wheelhouse needs a 64-bit target");
+compile_error!(
+    "a poll token packs a 32-bit slot and a 32-bit generation: wheelhouse needs a 64-bit target"
+);
 
 #[cfg(test)]
 mod tests {

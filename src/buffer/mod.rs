@@ -7,5 +7,5 @@ mod read;
 mod write;
 
 pub(crate) use self::read::{Filled, Placed, ReadBuffer};
-pub(crate) use self::write::{BufferPool, MAX_SLICES};
 pub use self::write::WriteBuffer;
+pub(crate) use self::write::{BufferPool, MAX_SLICES};

@@ -151,11 +151,7 @@ impl WriteBuffer {
     pub(crate) fn fill_slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let tail = (!self.tail.is_empty()).then_some(&self.tail[..]);
         let waiting = self.segments.iter().map(|bytes| &bytes[..]).chain(tail);
-        slices
-            .iter_mut()
-            .zip(waiting)
-            .map(|(slice, bytes)| *slice = IoSlice::new(bytes))
-            .count()
+        slices.iter_mut().zip(waiting).map(|(slice, bytes)| *slice = IoSlice::new(bytes)).count()
     }
 
     /// Drops the first `written` bytes.

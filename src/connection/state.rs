@@ -146,7 +146,9 @@ impl State {
 
             (Self::Finishing, Event::Sent) => (Self::Finished, EndStream),
             (Self::Finished, Event::PeerEnd { .. }) => closed(Peer),
-            (Self::Finished, Event::Close(reason)) => (Self::Lingering { reason }, EndStreamAndLinger),
+            (Self::Finished, Event::Close(reason)) => {
+                (Self::Lingering { reason }, EndStreamAndLinger)
+            }
 
             (Self::Flushing { reason, .. }, Event::PeerEnd { .. }) => flushing(reason, true),
             (Self::Flushing { reason, peer_ended: true }, Event::Sent) => closed(reason),

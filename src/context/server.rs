@@ -335,7 +335,10 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full { limit } => {
-                write!(f, "cannot connect: the server has its {limit} connections (max_connections)")
+                write!(
+                    f,
+                    "cannot connect: the server has its {limit} connections (max_connections)"
+                )
             }
             Self::Stopping => f.write_str("cannot connect: the server is stopping"),
         }

@@ -166,11 +166,7 @@ impl<P: Protocol> ConnectionHandle<P> {
     /// # Errors
     ///
     /// Also [`WriteError::Full`], once `limit` is over.
-    pub fn write_timeout(
-        &self,
-        packet: P::Out,
-        limit: Duration,
-    ) -> Result<(), WriteError<P::Out>> {
+    pub fn write_timeout(&self, packet: P::Out, limit: Duration) -> Result<(), WriteError<P::Out>> {
         // A limit beyond what the clock can express is no limit.
         self.push(packet, system_now().checked_add(limit))
     }

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub(crate) use self::connection::{Link, Wish};
 pub use self::connection::{ConnectionHandle, Packets, ReadError};
+pub(crate) use self::connection::{Link, Wish};
 pub(crate) use self::server::Outcome;
 pub use self::server::{HandleError, ServerHandle};
 use crate::codec::Protocol;

@@ -232,11 +232,7 @@ impl<P: Protocol, S: 'static> ServerHandle<P, S> {
     /// # Errors
     ///
     /// As [`run`](Self::run).
-    pub fn broadcast(
-        &self,
-        packet: P::Out,
-        slow: SlowConsumers,
-    ) -> Result<Broadcast, HandleError>
+    pub fn broadcast(&self, packet: P::Out, slow: SlowConsumers) -> Result<Broadcast, HandleError>
     where
         P::Out: Clone + Send,
     {

@@ -11,7 +11,10 @@ use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 /// # Errors
 ///
 /// The last address's error, with the address in its message.
-pub(crate) fn bind(addresses: impl ToSocketAddrs, backlog: u32) -> io::Result<std::net::TcpListener> {
+pub(crate) fn bind(
+    addresses: impl ToSocketAddrs,
+    backlog: u32,
+) -> io::Result<std::net::TcpListener> {
     let mut failure = None;
     for address in addresses.to_socket_addrs()? {
         match bind_one(address, backlog) {
@@ -82,7 +85,9 @@ pub(crate) fn sort_accept_error(error: &io::Error) -> AcceptFailure {
             | Errno::OPNOTSUPP
             | Errno::NETUNREACH,
         ) => AcceptFailure::Transient,
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => AcceptFailure::Exhausted,
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+            AcceptFailure::Exhausted
+        }
         _ => AcceptFailure::Other,
     }
 }

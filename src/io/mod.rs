@@ -12,8 +12,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::stream::Stream;
 use self::stream::Socket;
+pub use self::stream::Stream;
 
 /// One socket's news.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -64,7 +64,10 @@ pub trait Stream {
 pub(crate) enum Socket {
     Tcp(TcpStream),
     /// Boxed twice, to keep the common case small.
-    #[cfg_attr(not(any(test, feature = "testing")), expect(dead_code, reason = "tests bring these"))]
+    #[cfg_attr(
+        not(any(test, feature = "testing")),
+        expect(dead_code, reason = "tests bring these")
+    )]
     Custom(Box<Box<dyn Stream>>),
 }
 

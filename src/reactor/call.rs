@@ -36,15 +36,18 @@ impl<P: Protocol, S> Reactor<P, S> {
     }
 
     /// Hands a packet to `on_read`, which must be set. Panics pass through: the caller catches them once for a batch.
-    pub(super) fn call_read(&mut self, id: ConnectionId, packet: P::In) -> Result<(), HandlerError> {
+    pub(super) fn call_read(
+        &mut self,
+        id: ConnectionId,
+        packet: P::In,
+    ) -> Result<(), HandlerError> {
         let conn = &mut self.registry.conns[id.slot()];
         let Some(mut on_read) = conn.handlers.on_read.take() else {
             debug_assert!(false, "a packet for an on_read that is not there");
             return Ok(());
         };
         conn.duty.replaced = false;
-        let result =
-            on_read(&mut self.state, &mut Connection::new(&mut self.registry, id), packet);
+        let result = on_read(&mut self.state, &mut Connection::new(&mut self.registry, id), packet);
         let conn = &mut self.registry.conns[id.slot()];
         if !conn.duty.replaced {
             conn.handlers.on_read = Some(on_read);

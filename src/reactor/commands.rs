@@ -38,7 +38,9 @@ impl<P: Protocol, S> Reactor<P, S> {
 
     /// Looks at the queues of one connection's handle.
     fn attend(&mut self, id: ConnectionId) {
-        let Some(link) = self.registry.get(id).and_then(|conn| conn.link().cloned()) else { return };
+        let Some(link) = self.registry.get(id).and_then(|conn| conn.link().cloned()) else {
+            return;
+        };
         link.attended();
         if link.wish() == Wish::Abort {
             self.registry.abort(id);

@@ -39,9 +39,9 @@ impl<P: Protocol, S> Reactor<P, S> {
         }
         let Some(socket) = conn.socket.as_mut() else { return };
         let before = conn.outbound.queued();
-        let flushed = conn.outbound.flush(&registry.config.outbox, &mut registry.pool, |buffer| {
-            socket.write_from(buffer)
-        });
+        let flushed = conn
+            .outbound
+            .flush(&registry.config.outbox, &mut registry.pool, |buffer| socket.write_from(buffer));
         registry.stats.queued_bytes -= before - conn.outbound.queued();
         match flushed {
             Ok(flushed) => {

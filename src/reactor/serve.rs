@@ -63,8 +63,7 @@ impl<P: Protocol, S> Reactor<P, S> {
         let conn = &self.registry.conns[id.slot()];
         // While it was served it could not be listed. Where there was no room for a packet, that very flush may have made
         // some; otherwise whoever makes room lists it.
-        let may_go_on =
-            halt != Halt::Stopped || conn.takes_packets(self.registry.config.inbox);
+        let may_go_on = halt != Halt::Stopped || conn.takes_packets(self.registry.config.inbox);
         if may_go_on && conn.has_work() {
             self.registry.enqueue_ready(id);
         }
@@ -77,11 +76,8 @@ impl<P: Protocol, S> Reactor<P, S> {
         let conn = &mut self.registry.conns[id.slot()];
         let mut bytes = conn.inbound.take();
         let decode_first = conn.inbound.may_decode() || conn.has_shelved();
-        let mut halt = if decode_first {
-            self.decode(id, &mut bytes, &mut budget)
-        } else {
-            Halt::NeedsBytes
-        };
+        let mut halt =
+            if decode_first { self.decode(id, &mut bytes, &mut budget) } else { Halt::NeedsBytes };
         while halt == Halt::NeedsBytes {
             match self.read(id, &mut bytes, &mut budget) {
                 Some(more) => halt = more,

@@ -146,4 +146,3 @@ impl<P: Protocol, S> Conn<P, S> {
         }
     }
 }
-

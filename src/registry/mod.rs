@@ -95,7 +95,9 @@ type EachOf<P, S> = Box<dyn FnMut(&mut S, &mut ServerRef<'_, P, S>)>;
 pub(crate) enum Lifecycle {
     Running,
     /// A stop was asked for; the loop has not begun it yet.
-    Asked { grace: Duration },
+    Asked {
+        grace: Duration,
+    },
     Stopping(Stopping),
     Stopped,
 }
