@@ -4,6 +4,7 @@
 //! cargo run --release --example echo                        # listens on 127.0.0.1:8080
 //! echo Hello | nc 127.0.0.1 8080                            # answers Hello
 //! cargo run --release --example echo -- --addr :9000 --max-conn 100 --idle 60 --grace 5
+//! cargo run --release --example echo -- --codec lines
 //! ```
 //!
 //! Ctrl-C or SIGTERM stops it gracefully: connections get `--grace` seconds to finish, then the report is printed.
@@ -12,8 +13,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
-use wheelhouse::codec::{BytesCodec, Protocol};
+use clap::{Parser, ValueEnum};
+use wheelhouse::codec::{BytesCodec, LengthDelimitedCodec, LinesCodec, Protocol};
 use wheelhouse::{Config, Server, StopReport};
 
 /// A TCP echo server.
@@ -35,7 +36,24 @@ struct Args {
     /// How long connections may go on after Ctrl-C or SIGTERM
     #[arg(long, default_value = "5", value_name = "SECONDS", value_parser = seconds)]
     grace: Duration,
+
+    /// What is echoed: bytes as they come, lines of text, or frames with their length in front
+    #[arg(long, value_enum, default_value = "bytes")]
+    codec: Codec,
 }
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Codec {
+    /// Whatever one read brought
+    Bytes,
+    /// UTF-8 text, a line at a time, up to 64 KiB
+    Lines,
+    /// A big-endian u32, then so many bytes, up to 8 MiB
+    Length,
+}
+
+const LONGEST_LINE: usize = 64 * 1024;
+const LONGEST_FRAME: usize = 8 * 1024 * 1024;
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let number: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
@@ -45,7 +63,12 @@ fn seconds(text: &str) -> Result<Duration, String> {
 fn main() -> ExitCode {
     let args = Args::parse(); // a bad argument ends here, with exit code 2
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
-    match serve(&args, BytesCodec::new()) {
+    let stopped = match args.codec {
+        Codec::Bytes => serve(&args, BytesCodec::new()),
+        Codec::Lines => serve(&args, LinesCodec::new(LONGEST_LINE)),
+        Codec::Length => serve(&args, LengthDelimitedCodec::new(LONGEST_FRAME)),
+    };
+    match stopped {
         Ok(report) => {
             println!("{report}");
             ExitCode::SUCCESS
