@@ -160,6 +160,10 @@ impl WriteBuffer {
     ///
     /// When there are not so many.
     pub(crate) fn consume(&mut self, mut written: usize) {
+        if self.segment_bytes == 0 && written == self.tail.len() {
+            self.tail.clear();
+            return;
+        }
         while let Some(front) = self.segments.front_mut() {
             if written < front.len() {
                 front.advance(written);
@@ -178,15 +182,19 @@ impl WriteBuffer {
     }
 
     /// Empties the buffer for its next user; an unusually large one gives its memory back.
+    #[inline]
     pub(crate) fn recycle(&mut self) {
-        self.segments.clear();
-        self.segment_bytes = 0;
-        self.tail.clear();
-        if self.tail.capacity() > KEEP_CAPACITY {
-            self.tail = BytesMut::new();
+        if self.segment_bytes > 0 {
+            self.segments.clear();
+            self.segment_bytes = 0;
         }
         if self.segments.capacity() > MAX_SLICES {
             self.segments = VecDeque::new();
+        }
+        if self.tail.capacity() > KEEP_CAPACITY {
+            self.tail = BytesMut::new();
+        } else {
+            self.tail.clear();
         }
     }
 }

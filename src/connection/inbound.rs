@@ -5,7 +5,7 @@
 
 use bytes::BytesMut;
 
-use crate::buffer::Filled;
+use crate::buffer::{Chunk, Filled};
 use crate::clock::Tick;
 use crate::codec::Decoder;
 use crate::error::Error;
@@ -62,15 +62,6 @@ pub(crate) enum Step<Packet> {
     /// The stream has ended, and everything in it has been decoded.
     Finished,
     Failed(Error),
-}
-
-/// The bytes that are being decoded, taken out of a connection for the time.
-#[derive(Debug)]
-pub(crate) struct Bytes {
-    src: BytesMut,
-    /// `src` is a slice of the loop's read buffer.
-    borrowed: bool,
-    consumed: usize,
 }
 
 impl Default for Inbound {
@@ -163,18 +154,21 @@ impl Inbound {
     // Decoding.
 
     /// Takes the bytes out, to be decoded and given back by [`put_back`](Self::put_back).
-    pub(crate) fn take(&mut self) -> Bytes {
-        Bytes { src: std::mem::take(&mut self.held), borrowed: false, consumed: 0 }
+    pub(crate) fn take(&mut self) -> Chunk {
+        Chunk::of(std::mem::take(&mut self.held))
     }
 
     /// One step of the decoder over what there is.
-    pub(crate) fn step<D: Decoder>(&mut self, codec: &mut D, bytes: &mut Bytes) -> Step<D::Packet> {
-        let before = bytes.src.len();
+    #[inline]
+    pub(crate) fn step<D: Decoder>(
+        &mut self,
+        codec: &mut D,
+        src: &mut BytesMut,
+    ) -> Step<D::Packet> {
+        let before = src.len();
         let ended = self.source == Source::Ended;
-        let decoded =
-            if ended { codec.decode_eof(&mut bytes.src) } else { codec.decode(&mut bytes.src) };
-        let size = before.saturating_sub(bytes.src.len());
-        bytes.consumed += size;
+        let decoded = if ended { codec.decode_eof(src) } else { codec.decode(src) };
+        let size = before.saturating_sub(src.len());
         match decoded {
             Ok(Some(packet)) => {
                 if size > 0 {
@@ -193,23 +187,15 @@ impl Inbound {
                 self.rest = Rest::Unfinished;
                 Step::NeedsBytes
             }
-            Ok(None) if bytes.src.is_empty() => Step::Finished,
-            Ok(None) => Step::Failed(Error::Truncated { bytes: bytes.src.len() }),
+            Ok(None) if src.is_empty() => Step::Finished,
+            Ok(None) => Step::Failed(Error::Truncated { bytes: src.len() }),
             Err(error) => Step::Failed(Error::Protocol(Box::new(error))),
         }
     }
 
-    /// Gives back what was not consumed.
-    ///
-    /// It is moved to an allocation of its own where it would keep a larger one alive: a slice of the read buffer, or the
-    /// tail of a large packet. The second moves no more bytes than were consumed, so the cost stays linear.
-    pub(crate) fn put_back(&mut self, bytes: Bytes) {
-        let Bytes { src, borrowed, consumed } = bytes;
-        if src.is_empty() {
-            return;
-        }
-        let cut_from_more = borrowed || (consumed > 0 && consumed >= src.len());
-        self.held = if cut_from_more { BytesMut::from(&src[..]) } else { src };
+    /// Holds what was not consumed.
+    pub(crate) fn put_back(&mut self, rest: BytesMut) {
+        self.held = rest;
     }
 
     /// Drops everything that is held: the connection decodes no more.
@@ -241,21 +227,5 @@ impl Inbound {
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn held(&self) -> usize {
         self.held.len()
-    }
-}
-
-impl Bytes {
-    /// Where the read buffer puts what comes next, and the note of whose memory that is.
-    pub(crate) fn fill(
-        &mut self,
-        read: impl FnOnce(&mut BytesMut) -> std::io::Result<Filled>,
-    ) -> std::io::Result<Filled> {
-        let filled = read(&mut self.src)?;
-        self.borrowed = match filled.placed {
-            crate::buffer::Placed::InBlock => true,
-            crate::buffer::Placed::Appended => false,
-            crate::buffer::Placed::Nowhere => self.borrowed,
-        };
-        Ok(filled)
     }
 }

@@ -15,6 +15,8 @@ use crate::error::WriteError;
 #[derive(Debug)]
 pub(crate) struct Outbound {
     buffer: Option<Box<WriteBuffer>>,
+    /// What the buffer costs: its bytes, and the overhead of keeping track of them.
+    queued: usize,
     level: Level,
     /// The socket has not refused bytes since it last said that it can take some.
     open: bool,
@@ -43,14 +45,14 @@ pub(crate) struct Flushed {
 
 impl Default for Outbound {
     fn default() -> Self {
-        Self { buffer: None, level: Level::Normal, open: true, stuck_since: None }
+        Self { buffer: None, queued: 0, level: Level::Normal, open: true, stuck_since: None }
     }
 }
 
 impl Outbound {
     /// Bytes that wait, with their overhead.
     pub(crate) fn queued(&self) -> usize {
-        self.buffer.as_ref().map_or(0, |buffer| buffer.cost())
+        self.queued
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -78,7 +80,7 @@ impl Outbound {
     /// Whether `more` bytes fit under the cap. Anything fits into an empty outbox, or a packet larger than the cap could
     /// never go.
     pub(crate) fn admits(&self, more: usize, marks: &Marks) -> bool {
-        self.is_empty() || self.queued().saturating_add(more) <= marks.cap
+        self.is_empty() || self.queued.saturating_add(more) <= marks.cap
     }
 
     /// Encodes a packet behind what waits.
@@ -118,10 +120,13 @@ impl Outbound {
     }
 
     /// After something was queued, or was to be.
+    #[inline]
     fn settle(&mut self, marks: &Marks, pool: &mut BufferPool) {
-        if self.buffer.as_ref().is_some_and(|buffer| buffer.is_drained()) {
+        let Some(buffer) = &self.buffer else { return };
+        self.queued = buffer.cost();
+        if self.queued == 0 {
             self.release(pool);
-        } else if self.queued() >= marks.high {
+        } else if self.queued >= marks.high {
             self.level = Level::High;
         }
     }
@@ -144,7 +149,8 @@ impl Outbound {
                 Ok(taken) => {
                     written += taken;
                     buffer.consume(taken);
-                    if buffer.is_drained() {
+                    self.queued = buffer.cost();
+                    if self.queued == 0 {
                         self.release(pool);
                     }
                 }
@@ -159,7 +165,7 @@ impl Outbound {
         if written > 0 {
             self.stuck_since = None;
         }
-        let fell = self.level == Level::High && self.queued() <= marks.low;
+        let fell = self.level == Level::High && self.queued <= marks.low;
         if fell {
             self.level = Level::Normal;
         }
@@ -185,6 +191,7 @@ impl Outbound {
         if let Some(buffer) = self.buffer.take() {
             pool.give_back(buffer);
         }
+        self.queued = 0;
         self.stuck_since = None;
     }
 }

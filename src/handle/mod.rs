@@ -51,7 +51,7 @@ pub(crate) struct Notice {
     stop_asked: AtomicBool,
     phase: AtomicU8,
     connections: AtomicUsize,
-    /// The thread that the loop last ran on, by this module's own count.
+    /// The thread that the loop runs on, by this module's own count.
     thread: AtomicU64,
 }
 
@@ -140,10 +140,7 @@ impl Notice {
 
     /// Marks the calling thread as the loop's.
     pub(crate) fn enter_loop(&self) {
-        let number = thread_number();
-        if self.thread.load(Ordering::Relaxed) != number {
-            self.thread.store(number, Ordering::Release);
-        }
+        self.thread.store(thread_number(), Ordering::Release);
     }
 }
 

@@ -28,6 +28,9 @@ pub(crate) struct Readiness {
 /// The token of the listener; a connection's tokens are all above 2³².
 pub(crate) const LISTENER: usize = 0;
 
+/// The token of the signals to stop.
+pub(crate) const SIGNALS: usize = 1;
+
 /// A way to end the loop's sleep from another thread.
 pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
 
@@ -54,7 +57,7 @@ pub(crate) trait Driver {
     /// Asks for the socket's news, both ways, for as long as it lives.
     fn register(&mut self, socket: &mut Socket, token: usize) -> io::Result<()>;
 
-    /// Signals to stop that have come since the last call.
+    /// Signals to stop that have come since the last call; to be asked after news of [`SIGNALS`].
     fn stop_signals(&mut self) -> u32;
 
     fn waker(&self) -> Wake;

@@ -8,13 +8,13 @@ use std::time::Duration;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
+#[cfg(feature = "signals")]
+use super::SIGNALS;
 use super::listener::SpareDescriptor;
 use super::stream::Socket;
 use super::{Driver, LISTENER, Readiness, Wake};
 
-const WAKER: usize = 1;
-#[cfg(feature = "signals")]
-const SIGNALS: usize = 2;
+const WAKER: usize = 2;
 
 /// News that one poll can bring.
 const EVENTS: usize = 1_024;
@@ -30,8 +30,6 @@ pub(crate) struct MioDriver {
     spare: SpareDescriptor,
     #[cfg(feature = "signals")]
     signals: Option<signal_hook_mio::v1_0::Signals>,
-    #[cfg(feature = "signals")]
-    signals_due: bool,
 }
 
 impl MioDriver {
@@ -51,8 +49,6 @@ impl MioDriver {
             spare: SpareDescriptor::new(),
             #[cfg(feature = "signals")]
             signals: None,
-            #[cfg(feature = "signals")]
-            signals_due: false,
         })
     }
 
@@ -79,8 +75,6 @@ impl Driver for MioDriver {
         for event in &self.events {
             match event.token().0 {
                 WAKER => {}
-                #[cfg(feature = "signals")]
-                SIGNALS => self.signals_due = true,
                 token => news.push(Readiness {
                     token,
                     readable: event.is_readable(),
@@ -126,9 +120,6 @@ impl Driver for MioDriver {
 
     #[cfg(feature = "signals")]
     fn stop_signals(&mut self) -> u32 {
-        if !std::mem::take(&mut self.signals_due) {
-            return 0;
-        }
         let pending = self.signals.as_mut().map_or(0, |signals| signals.pending().count());
         u32::try_from(pending).unwrap_or(u32::MAX)
     }

@@ -20,7 +20,7 @@ mod serve;
 mod stop;
 mod turn;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -85,6 +85,7 @@ pub struct Reactor<P: Protocol, S> {
     /// Commands were left to the next turn.
     commands_left: bool,
     // Kept for their memory from turn to turn.
+    batch: Vec<ConnectionId>,
     news: Vec<Readiness>,
     attention: Vec<ConnectionId>,
 }
@@ -130,6 +131,8 @@ impl<P: Protocol, S> Reactor<P, S> {
     ) -> io::Result<Self> {
         config.check()?;
         let shared = Arc::new(Shared::new(config.commands, driver.waker()));
+        // A reactor is not `Send`: the thread that makes it is the one that it runs on.
+        shared.notice.enter_loop();
         let registry = Registry {
             protocol,
             connection_limit: config.connection_limit(),
@@ -145,7 +148,7 @@ impl<P: Protocol, S> Reactor<P, S> {
             shared,
             overload_log: LogGate::default(),
             by_address: HashMap::new(),
-            ready: VecDeque::new(),
+            ready: Vec::new(),
             dirty: Vec::new(),
             doomed: Vec::new(),
             dialing: Vec::new(),
@@ -161,6 +164,7 @@ impl<P: Protocol, S> Reactor<P, S> {
             report: None,
             stop_armed: None,
             commands_left: false,
+            batch: Vec::new(),
             news: Vec::new(),
             attention: Vec::new(),
         })

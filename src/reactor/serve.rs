@@ -4,8 +4,9 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Reactor;
+use crate::buffer::Chunk;
 use crate::codec::{Decoder, Protocol};
-use crate::connection::inbound::{Bytes, Step};
+use crate::connection::inbound::Step;
 use crate::connection::state::{Event, Input};
 use crate::error::Error;
 use crate::id::ConnectionId;
@@ -32,11 +33,12 @@ enum Halt {
 }
 
 impl<P: Protocol, S> Reactor<P, S> {
-    /// The phase: serves the connections on the list as it stands now. One that was not finished goes to the list's end,
-    /// for the next turn.
+    /// The phase: serves the connections on the list as it stands now. One that was not finished goes on the next turn's
+    /// list.
     pub(super) fn serve_ready(&mut self) {
-        for _ in 0..self.registry.ready.len() {
-            let Some(id) = self.registry.ready.pop_front() else { return };
+        let mut batch = std::mem::take(&mut self.batch);
+        std::mem::swap(&mut batch, &mut self.registry.ready);
+        for &id in &batch {
             let Some(conn) = self.registry.get_mut(id) else { continue };
             conn.duty.ready = false;
             match conn.state.input() {
@@ -45,20 +47,24 @@ impl<P: Protocol, S> Reactor<P, S> {
                 Input::Decode => self.serve(id),
             }
         }
+        batch.clear();
+        self.batch = batch;
     }
 
     fn serve(&mut self, id: ConnectionId) {
-        self.registry.conns[id.slot()].duty.serving = true;
-        let served = catch_unwind(AssertUnwindSafe(|| self.read_and_decode(id)));
-        self.registry.conns[id.slot()].duty.serving = false;
-        let halt = match served {
-            Ok(halt) => halt,
+        // Caught once for the whole batch of packets.
+        match catch_unwind(AssertUnwindSafe(|| self.read_and_decode(id))) {
+            Ok(halt) => self.served(id, halt),
             Err(panic) => {
+                self.registry.conns[id.slot()].duty.serving = false;
                 self.panicked(id, &*panic);
-                return;
             }
-        };
-        // The connection's own answers.
+        }
+    }
+
+    /// After a batch: sends the connection's own answers, and lists it again where there is more to do.
+    fn served(&mut self, id: ConnectionId, halt: Halt) {
+        self.registry.conns[id.slot()].duty.serving = false;
         self.flush(id);
         let conn = &self.registry.conns[id.slot()];
         // While it was served it could not be listed. Where there was no room for a packet, that very flush may have made
@@ -74,31 +80,34 @@ impl<P: Protocol, S> Reactor<P, S> {
         let config = &self.registry.config;
         let mut budget = Budget { bytes: config.read_budget, packets: config.packet_budget };
         let conn = &mut self.registry.conns[id.slot()];
-        let mut bytes = conn.inbound.take();
-        let decode_first = conn.inbound.may_decode() || conn.has_shelved();
-        let mut halt =
-            if decode_first { self.decode(id, &mut bytes, &mut budget) } else { Halt::NeedsBytes };
+        conn.duty.serving = true;
+        let mut chunk = conn.inbound.take();
+        let mut halt = Halt::NeedsBytes;
+        if conn.inbound.may_decode() || conn.has_shelved() {
+            halt = self.decode(id, &mut chunk, &mut budget);
+        }
         while halt == Halt::NeedsBytes {
-            match self.read(id, &mut bytes, &mut budget) {
+            match self.read(id, &mut chunk, &mut budget) {
                 Some(more) => halt = more,
                 None => break,
             }
         }
-        let conn = &mut self.registry.conns[id.slot()];
         if halt == Halt::Over {
+            self.input.drop_chunk(chunk);
             return halt;
         }
-        conn.inbound.put_back(bytes);
+        let conn = &mut self.registry.conns[id.slot()];
+        conn.inbound.put_back(self.input.put_back(chunk));
         let clock = &self.registry.clock;
         let since = conn.inbound.watch_unfinished(conn.codec.holds_partial(), || clock.now());
-        if since.is_some() && self.registry.config.packet_timeout.is_some() {
+        if since.is_some() {
             self.registry.arm(id);
         }
         halt
     }
 
     /// Reads once and decodes what came. `None`: there is nothing more to read now, or the budget is spent.
-    fn read(&mut self, id: ConnectionId, bytes: &mut Bytes, budget: &mut Budget) -> Option<Halt> {
+    fn read(&mut self, id: ConnectionId, chunk: &mut Chunk, budget: &mut Budget) -> Option<Halt> {
         let conn = &mut self.registry.conns[id.slot()];
         if !conn.inbound.may_read() || budget.bytes == 0 {
             return None;
@@ -107,9 +116,7 @@ impl<P: Protocol, S> Reactor<P, S> {
             return Some(Halt::Stopped);
         }
         let socket = conn.socket.as_mut()?;
-        let input = &mut self.input;
-        let limit = budget.bytes;
-        match bytes.fill(|src| input.fill(src, limit, |free| socket.read(free))) {
+        match self.input.fill(chunk, budget.bytes, |free| socket.read(free)) {
             Ok(filled) => {
                 conn.inbound.note_filled(filled);
                 budget.bytes -= filled.got;
@@ -117,7 +124,7 @@ impl<P: Protocol, S> Reactor<P, S> {
                 if self.registry.config.idle_timeout.is_some() && filled.got > 0 {
                     conn.last_input = self.registry.clock.now();
                 }
-                Some(self.decode(id, bytes, budget))
+                Some(self.decode(id, chunk, budget))
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => {
@@ -134,32 +141,19 @@ impl<P: Protocol, S> Reactor<P, S> {
     }
 
     /// Decodes and handles packet after packet.
-    fn decode(&mut self, id: ConnectionId, bytes: &mut Bytes, budget: &mut Budget) -> Halt {
+    fn decode(&mut self, id: ConnectionId, chunk: &mut Chunk, budget: &mut Budget) -> Halt {
         loop {
-            if !self.room_to_answer(id) {
-                return Halt::Stopped;
-            }
             let conn = &mut self.registry.conns[id.slot()];
-            if conn.state.input() != Input::Decode {
-                return Halt::Over;
+            if !conn.is_unhindered()
+                && let Some(halt) = self.hindrance(id, budget)
+            {
+                return halt;
             }
             if budget.packets == 0 {
                 return Halt::Spent;
             }
-            if !conn.takes_packets(self.registry.config.inbox) {
-                return Halt::Stopped;
-            }
-            if conn.handlers.on_read.is_some()
-                && conn.has_shelved()
-                && let Some(packet) = self.registry.unshelve(id)
-            {
-                // Packets that waited for an `on_read` go before those that still have to be decoded.
-                budget.packets -= 1;
-                self.hand_over(id, packet, 0);
-                continue;
-            }
             let conn = &mut self.registry.conns[id.slot()];
-            match conn.inbound.step(&mut conn.codec, bytes) {
+            match conn.inbound.step(&mut conn.codec, self.input.bytes(chunk)) {
                 Step::Packet { packet, size } => {
                     budget.packets -= 1;
                     self.registry.stats.packets_in += 1;
@@ -174,6 +168,35 @@ impl<P: Protocol, S> Reactor<P, S> {
                     self.fail(id, error);
                     return Halt::Over;
                 }
+            }
+        }
+    }
+
+    /// Whatever keeps the next packet from being decoded.
+    fn hindrance(&mut self, id: ConnectionId, budget: &mut Budget) -> Option<Halt> {
+        if !self.room_to_answer(id) {
+            return Some(Halt::Stopped);
+        }
+        loop {
+            let conn = &mut self.registry.conns[id.slot()];
+            if conn.state.input() != Input::Decode {
+                return Some(Halt::Over);
+            }
+            if !conn.takes_packets(self.registry.config.inbox) {
+                return Some(Halt::Stopped);
+            }
+            if conn.handlers.on_read.is_none() || !conn.has_shelved() {
+                return None;
+            }
+            // Packets that waited for an `on_read` go before those that still have to be decoded.
+            if budget.packets == 0 {
+                return Some(Halt::Spent);
+            }
+            budget.packets -= 1;
+            let packet = self.registry.unshelve(id)?;
+            self.hand_over(id, packet, 0);
+            if !self.room_to_answer(id) {
+                return Some(Halt::Stopped);
             }
         }
     }
@@ -193,6 +216,7 @@ impl<P: Protocol, S> Reactor<P, S> {
         !high
     }
 
+    #[inline]
     fn hand_over(&mut self, id: ConnectionId, packet: P::In, size: usize) {
         if self.registry.conns[id.slot()].handlers.on_read.is_none() {
             self.registry.shelve(id, packet, size);

@@ -7,7 +7,7 @@ use super::{Reactor, Turn};
 use crate::codec::Protocol;
 use crate::connection::state::{Input, State};
 use crate::id::ConnectionId;
-use crate::io::LISTENER;
+use crate::io::{LISTENER, SIGNALS};
 use crate::registry::Lifecycle;
 
 impl<P: Protocol, S> Reactor<P, S> {
@@ -20,7 +20,6 @@ impl<P: Protocol, S> Reactor<P, S> {
         if self.registry.lifecycle == Lifecycle::Stopped {
             return Ok(Turn::Stopped);
         }
-        self.registry.shared.notice.enter_loop();
         self.registry.clock.forget();
         let timeout = self.sleep_limit(timeout);
 
@@ -48,15 +47,21 @@ impl<P: Protocol, S> Reactor<P, S> {
         self.fire_timers();
 
         // A stop asked for by any of the phases above begins here, once; what `on_stop` writes is flushed below.
-        self.advance_stop();
+        if self.registry.lifecycle != Lifecycle::Running {
+            self.advance_stop();
+        }
 
         // What was written to connections other than the one being served, all of it in one write for each.
         self.flush_dirty();
 
         // Last, because only here do slots come free: until now an id from this turn's news could not meet a stranger.
-        self.reap();
+        if !self.registry.doomed.is_empty() {
+            self.reap();
+        }
+        if self.registry.lifecycle == Lifecycle::Running {
+            return Ok(Turn::Running);
+        }
         self.finish_stop();
-
         Ok(match self.registry.lifecycle {
             Lifecycle::Stopped => Turn::Stopped,
             _ => Turn::Running,
@@ -76,6 +81,9 @@ impl<P: Protocol, S> Reactor<P, S> {
         if due {
             return Some(Duration::ZERO);
         }
+        if registry.timers.is_empty() {
+            return asked;
+        }
         let Some(next) = registry.timers.next_deadline() else { return asked };
         let until = next.since(registry.clock.now());
         Some(asked.map_or(until, |asked| asked.min(until)))
@@ -83,10 +91,14 @@ impl<P: Protocol, S> Reactor<P, S> {
 
     /// Notes what the poll told, for the phases to act on.
     fn sort_news(&mut self) {
+        let mut signals = false;
         for news in self.news.drain(..) {
             let Some(id) = ConnectionId::from_token(news.token) else {
-                debug_assert_eq!(news.token, LISTENER);
-                self.acceptor.note_ready();
+                match news.token {
+                    LISTENER => self.acceptor.note_ready(),
+                    SIGNALS => signals = true,
+                    other => debug_assert!(false, "news of an unknown token {other}"),
+                }
                 continue;
             };
             // News of a connection that has gone miss, by its generation.
@@ -110,9 +122,10 @@ impl<P: Protocol, S> Reactor<P, S> {
                 self.registry.enqueue_ready(id);
             }
         }
-        let signals = self.driver.stop_signals();
-        for _ in 0..signals {
-            self.stop_by_signal();
+        if signals {
+            for _ in 0..self.driver.stop_signals() {
+                self.stop_by_signal();
+            }
         }
     }
 }

@@ -98,6 +98,16 @@ impl<P: Protocol, S> Conn<P, S> {
         self.cold.as_ref().and_then(|cold| cold.link.as_ref())
     }
 
+    /// The common case: nothing at all stands between the next packet and `on_read`. Where it is false, there may be.
+    #[inline]
+    pub(crate) fn is_unhindered(&self) -> bool {
+        self.state == State::Open
+            && !self.inbound.is_stopped()
+            && !self.outbound.is_high()
+            && self.handlers.on_read.is_some()
+            && self.cold.is_none()
+    }
+
     /// Whether the next packet has somewhere to go.
     pub(crate) fn takes_packets(&self, inbox_limit: usize) -> bool {
         if self.inbound.is_stopped() {

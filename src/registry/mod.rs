@@ -6,7 +6,7 @@
 
 mod conn;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +54,7 @@ pub(crate) struct Registry<P: Protocol, S> {
 
     // What is due. An id stands in each list at most once, and may be stale by the time it is looked at.
     /// Input to read or to decode.
-    pub(crate) ready: VecDeque<ConnectionId>,
+    pub(crate) ready: Vec<ConnectionId>,
     /// Output to flush.
     pub(crate) dirty: Vec<ConnectionId>,
     /// Closed, and waiting for `on_closed`.
@@ -111,10 +111,12 @@ pub(crate) struct Stopping {
 }
 
 impl<P: Protocol, S> Registry<P, S> {
+    #[inline]
     pub(crate) fn get(&self, id: ConnectionId) -> Option<&Conn<P, S>> {
         self.conns.get(id.slot()).filter(|conn| conn.generation == id.generation())
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Conn<P, S>> {
         self.conns.get_mut(id.slot()).filter(|conn| conn.generation == id.generation())
     }
@@ -187,7 +189,7 @@ impl<P: Protocol, S> Registry<P, S> {
         debug_assert_eq!(conn.generation, id.generation());
         if !conn.duty.ready && !conn.duty.serving {
             conn.duty.ready = true;
-            self.ready.push_back(id);
+            self.ready.push(id);
         }
     }
 
@@ -301,8 +303,13 @@ impl<P: Protocol, S> Registry<P, S> {
         match &written {
             Ok(()) => {
                 self.stats.packets_out += 1;
-                self.enqueue_dirty(id);
-                self.keep_within_memory();
+                // What the connection being served writes to itself is flushed right after its batch.
+                if !conn.duty.serving {
+                    self.enqueue_dirty(id);
+                }
+                if self.config.max_queued_bytes.is_some() {
+                    self.keep_within_memory();
+                }
             }
             Err(WriteError::Full(_)) => self.stats.packets_refused += 1,
             Err(WriteError::Encode(_)) => self.stats.caller_errors += 1,
