@@ -67,11 +67,13 @@ impl Clock {
     }
 
     /// The next question reads the clock again.
+    #[inline]
     pub(crate) fn forget(&self) {
         self.seen.set(None);
     }
 
     /// The moment that this turn takes place.
+    #[inline]
     pub(crate) fn now(&self) -> Tick {
         if let Some(tick) = self.seen.get() {
             return tick;

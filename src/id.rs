@@ -34,10 +34,12 @@ macro_rules! generational_id {
                 Self { slot, generation }
             }
 
+            #[inline]
             pub(crate) fn slot(self) -> usize {
                 self.slot as usize
             }
 
+            #[inline]
             pub(crate) fn generation(self) -> Generation {
                 self.generation
             }
@@ -73,11 +75,13 @@ generational_id! {
 
 impl ConnectionId {
     /// Packs the id into a poll token.
+    #[inline]
     pub(crate) fn to_token(self) -> usize {
         ((self.generation.0.get() as usize) << 32) | self.slot as usize
     }
 
     /// Unpacks a poll token; `None` for the tokens that are no connection's.
+    #[inline]
     pub(crate) fn from_token(token: usize) -> Option<Self> {
         let generation = NonZeroU32::new((token >> 32) as u32)?;
         Some(Self { slot: token as u32, generation: Generation(generation) })

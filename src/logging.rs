@@ -17,6 +17,7 @@ impl Logger {
         Self(own)
     }
 
+    #[inline]
     pub(crate) fn enabled(&self, level: Level) -> bool {
         match &self.0 {
             Some(own) => own.enabled(&Metadata::builder().level(level).target(TARGET).build()),

@@ -311,6 +311,7 @@ impl WakeFlag {
     /// For the loop, before it drains the queues: whether there is anything to drain. It clears the flag.
     ///
     /// Where there is nothing, this costs a load of a line that nobody writes to.
+    #[inline]
     pub(crate) fn take(&self) -> bool {
         self.is_set.load(Ordering::Relaxed) && self.is_set.swap(false, Ordering::AcqRel)
     }

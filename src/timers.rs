@@ -95,6 +95,7 @@ impl<T> Timers<T> {
         self.slots.len()
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }

@@ -181,11 +181,9 @@ impl ReadBuffer {
         }
     }
 
-    /// Drops a chunk whose connection decodes no more.
-    pub(crate) fn drop_chunk(&mut self, chunk: Chunk) {
-        if let Place::Small = chunk.place {
-            self.small.clear();
-        }
+    /// Forgets what lies here of a chunk whose connection decodes no more.
+    pub(crate) fn reset(&mut self) {
+        self.small.clear();
     }
 
     /// Reads once and forgets what came: for a peer whose input no longer matters.

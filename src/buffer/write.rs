@@ -61,22 +61,26 @@ impl WriteBuffer {
 
     /// Bytes that wait to be written.
     #[must_use]
+    #[inline]
     pub fn queued(&self) -> usize {
         self.segment_bytes + self.tail.len()
     }
 
     /// Bytes that wait, and what it costs to keep track of them: what limits count.
+    #[inline]
     pub(crate) fn cost(&self) -> usize {
         self.queued() + self.segments.len() * SEGMENT_OVERHEAD
     }
 
     /// Whether nothing waits.
     #[must_use]
+    #[inline]
     pub fn is_drained(&self) -> bool {
         self.segments.is_empty() && self.tail.is_empty()
     }
 
     /// Appends bytes: without a copy where they are many (16 KiB and more), copied where they are few.
+    #[inline]
     pub fn put_shared(&mut self, bytes: Bytes) {
         if bytes.len() < SHARE_FROM {
             self.tail.extend_from_slice(&bytes);
@@ -116,6 +120,7 @@ impl WriteBuffer {
         }
     }
 
+    #[inline]
     pub(crate) fn mark(&self) -> Mark {
         Mark { segments: self.segments.len(), tail: self.tail.len() }
     }
@@ -139,6 +144,7 @@ impl WriteBuffer {
     }
 
     /// The bytes to write next, where they are all in one place.
+    #[inline]
     pub(crate) fn contiguous(&self) -> Option<&[u8]> {
         match self.segments.len() {
             0 => Some(&self.tail),
@@ -159,6 +165,7 @@ impl WriteBuffer {
     /// # Panics
     ///
     /// When there are not so many.
+    #[inline]
     pub(crate) fn consume(&mut self, mut written: usize) {
         if self.segment_bytes == 0 && written == self.tail.len() {
             self.tail.clear();
@@ -207,10 +214,12 @@ impl BufferPool {
     /// More than one turn's connections use one at a time only while a broadcast is under way.
     const MAX: usize = 64;
 
+    #[inline]
     pub(crate) fn lend(&mut self) -> Box<WriteBuffer> {
         self.0.pop().unwrap_or_default()
     }
 
+    #[inline]
     pub(crate) fn give_back(&mut self, mut buffer: Box<WriteBuffer>) {
         if self.0.len() < Self::MAX {
             buffer.recycle();

@@ -38,6 +38,7 @@ impl Decoder for BytesCodec {
     type Packet = Bytes;
     type Error = Infallible;
 
+    #[inline]
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, Infallible> {
         if src.is_empty() { Ok(None) } else { Ok(Some(src.split().freeze())) }
     }
@@ -50,11 +51,13 @@ impl Decoder for BytesCodec {
 impl Encoder<Bytes> for BytesCodec {
     type Error = Infallible;
 
+    #[inline]
     fn encode(&mut self, packet: Bytes, dst: &mut WriteBuffer) -> Result<(), Infallible> {
         dst.put_shared(packet);
         Ok(())
     }
 
+    #[inline]
     fn frame_len(&self, packet: &Bytes) -> usize {
         packet.len()
     }

@@ -81,18 +81,21 @@ impl Default for Inbound {
 impl Inbound {
     // What events and reads tell.
 
+    #[inline]
     pub(crate) fn note_readable(&mut self) {
         if self.source == Source::Drained {
             self.source = Source::Ready;
         }
     }
 
+    #[inline]
     pub(crate) fn note_ending(&mut self) {
         if self.source != Source::Ended {
             self.source = Source::Ending;
         }
     }
 
+    #[inline]
     pub(crate) fn note_would_block(&mut self) {
         if self.source != Source::Ended {
             self.source = Source::Drained;
@@ -101,6 +104,7 @@ impl Inbound {
 
     /// A read that gave less than it was asked for has emptied the socket: the next bytes are a new event. Not so where
     /// the end has been told already, for it will not be told again.
+    #[inline]
     pub(crate) fn note_filled(&mut self, filled: Filled) {
         if filled.got == 0 && filled.asked > 0 {
             self.source = Source::Ended;
@@ -109,21 +113,25 @@ impl Inbound {
         }
     }
 
+    #[inline]
     pub(crate) fn may_read(&self) -> bool {
         matches!(self.source, Source::Ready | Source::Ending)
     }
 
     /// Whether the end of the stream has been read.
+    #[inline]
     pub(crate) fn has_ended(&self) -> bool {
         self.source == Source::Ended
     }
 
     /// Whether there is something to do here without another event.
+    #[inline]
     pub(crate) fn has_work(&self) -> bool {
         self.source != Source::Drained || self.rest == Rest::Undecoded
     }
 
     /// Whether the next thing to do is to decode what is held, rather than to read.
+    #[inline]
     pub(crate) fn may_decode(&self) -> bool {
         self.rest == Rest::Undecoded || self.source == Source::Ended
     }
@@ -143,10 +151,12 @@ impl Inbound {
     }
 
     /// Says whether it was choked.
+    #[inline]
     pub(crate) fn unchoke(&mut self) -> bool {
         std::mem::take(&mut self.choked)
     }
 
+    #[inline]
     pub(crate) fn is_stopped(&self) -> bool {
         self.paused || self.choked
     }
@@ -154,6 +164,7 @@ impl Inbound {
     // Decoding.
 
     /// Takes the bytes out, to be decoded and given back by [`put_back`](Self::put_back).
+    #[inline]
     pub(crate) fn take(&mut self) -> Chunk {
         Chunk::of(std::mem::take(&mut self.held))
     }
@@ -194,6 +205,7 @@ impl Inbound {
     }
 
     /// Holds what was not consumed.
+    #[inline]
     pub(crate) fn put_back(&mut self, rest: BytesMut) {
         self.held = rest;
     }
@@ -206,6 +218,7 @@ impl Inbound {
     }
 
     /// Keeps account of when the unfinished packet began; `now` is asked only where there is one. Says since when.
+    #[inline]
     pub(crate) fn watch_unfinished(
         &mut self,
         holds_partial: bool,
@@ -219,6 +232,7 @@ impl Inbound {
         self.unfinished_since
     }
 
+    #[inline]
     pub(crate) fn unfinished_since(&self) -> Option<Tick> {
         self.unfinished_since
     }

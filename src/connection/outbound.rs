@@ -51,39 +51,47 @@ impl Default for Outbound {
 
 impl Outbound {
     /// Bytes that wait, with their overhead.
+    #[inline]
     pub(crate) fn queued(&self) -> usize {
         self.queued
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.buffer.is_none()
     }
 
+    #[inline]
     pub(crate) fn is_high(&self) -> bool {
         self.level == Level::High
     }
 
+    #[inline]
     pub(crate) fn stuck_since(&self) -> Option<Tick> {
         self.stuck_since
     }
 
     /// The socket can take bytes again.
+    #[inline]
     pub(crate) fn note_writable(&mut self) {
         self.open = true;
     }
 
     /// Whether it is worth trying to write.
+    #[inline]
     pub(crate) fn may_flush(&self) -> bool {
         self.open && self.buffer.is_some()
     }
 
     /// Whether `more` bytes fit under the cap. Anything fits into an empty outbox, or a packet larger than the cap could
     /// never go.
+    #[inline]
     pub(crate) fn admits(&self, more: usize, marks: &Marks) -> bool {
         self.is_empty() || self.queued.saturating_add(more) <= marks.cap
     }
 
     /// Encodes a packet behind what waits.
+    #[inline]
     pub(crate) fn write<Packet, E: Encoder<Packet>>(
         &mut self,
         packet: Packet,
@@ -105,6 +113,7 @@ impl Outbound {
     }
 
     /// Queues bytes that are shared with other connections, behind what waits. Says whether there was room.
+    #[inline]
     pub(crate) fn write_shared(
         &mut self,
         bytes: &Bytes,
@@ -136,6 +145,7 @@ impl Outbound {
     /// # Errors
     ///
     /// Those of the socket, but for would-block and interruption.
+    #[inline]
     pub(crate) fn flush(
         &mut self,
         marks: &Marks,
@@ -187,6 +197,7 @@ impl Outbound {
         self.release(pool);
     }
 
+    #[inline]
     fn release(&mut self, pool: &mut BufferPool) {
         if let Some(buffer) = self.buffer.take() {
             pool.give_back(buffer);

@@ -88,6 +88,7 @@ pub(crate) enum Input {
 }
 
 impl State {
+    #[inline]
     pub(crate) fn input(self) -> Input {
         match self {
             Self::Open | Self::Finishing | Self::Finished => Input::Decode,
@@ -100,15 +101,18 @@ impl State {
     }
 
     /// Whether packets may still be queued.
+    #[inline]
     pub(crate) fn is_writable(self) -> bool {
         matches!(self, Self::Connecting | Self::Open | Self::PeerEnded)
     }
 
     /// Whether an empty outbox means something here: `Event::Sent` is due.
+    #[inline]
     pub(crate) fn awaits_sent(self) -> bool {
         matches!(self, Self::Finishing | Self::Flushing { .. })
     }
 
+    #[inline]
     pub(crate) fn is_closed(self) -> bool {
         matches!(self, Self::Closed { .. })
     }

@@ -118,6 +118,7 @@ impl Notice {
     // From the loop.
 
     /// Whether anybody rang since the last call; to be asked before the queues are looked at.
+    #[inline]
     pub(crate) fn was_rung(&self) -> bool {
         self.flag.take()
     }

@@ -19,6 +19,7 @@ pub trait Stream {
     /// # Errors
     ///
     /// `WouldBlock` when there is nothing now; anything else ends the connection.
+    #[inline]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize>;
 
     /// Writes as much as fits, as `write(2)`.
@@ -72,6 +73,7 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
+    #[inline]
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(tcp) => tcp.read(buf),
@@ -80,6 +82,7 @@ impl Socket {
     }
 
     /// Writes the front of a buffer: by a plain write where it is in one place, otherwise by a vectored one.
+    #[inline]
     pub(crate) fn write_from(&mut self, buffer: &WriteBuffer) -> io::Result<usize> {
         if let Some(bytes) = buffer.contiguous() {
             return match self {

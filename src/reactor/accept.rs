@@ -25,11 +25,13 @@ pub(super) enum Acceptor {
 }
 
 impl Acceptor {
+    #[inline]
     pub(super) fn is_ready(self) -> bool {
         self == Self::Ready
     }
 
     /// An event: while resting it is no news.
+    #[inline]
     pub(super) fn note_ready(&mut self) {
         if *self == Self::Waiting {
             *self = Self::Ready;

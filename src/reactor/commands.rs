@@ -12,11 +12,6 @@ use crate::logging::note;
 impl<P: Protocol, S> Reactor<P, S> {
     /// The phase: carries out what other threads have left, as much as one turn may.
     pub(super) fn run_commands(&mut self) {
-        // The bell before the queues: what is queued after this look rings again.
-        let rung = self.registry.shared.notice.was_rung();
-        if !rung && !self.commands_left {
-            return;
-        }
         if let Some(grace) = self.registry.shared.notice.take_stop() {
             self.registry.request_stop(grace);
         }
@@ -53,9 +48,6 @@ impl<P: Protocol, S> Reactor<P, S> {
 
     /// Begins the outbound connections that were asked for.
     pub(super) fn dial(&mut self) {
-        if self.registry.dialing.is_empty() {
-            return;
-        }
         for (id, address) in std::mem::take(&mut self.registry.dialing) {
             if self.registry.get(id).is_none_or(|conn| conn.state != State::Connecting) {
                 continue;

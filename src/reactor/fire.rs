@@ -16,9 +16,6 @@ use crate::timers::Due;
 impl<P: Protocol, S> Reactor<P, S> {
     /// The phase: fires what is due, as much as one turn may. Timers that are set by what fires wait for the next turn.
     pub(super) fn fire_timers(&mut self) {
-        if self.registry.timers.is_empty() {
-            return;
-        }
         let now = self.registry.clock.now();
         let batch = self.registry.timers.batch();
         for _ in 0..TIMERS_PER_TURN {

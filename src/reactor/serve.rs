@@ -57,6 +57,7 @@ impl<P: Protocol, S> Reactor<P, S> {
             Ok(halt) => self.served(id, halt),
             Err(panic) => {
                 self.registry.conns[id.slot()].duty.serving = false;
+                self.input.reset(); // the chunk was lost on the way
                 self.panicked(id, &*panic);
             }
         }
@@ -93,7 +94,7 @@ impl<P: Protocol, S> Reactor<P, S> {
             }
         }
         if halt == Halt::Over {
-            self.input.drop_chunk(chunk);
+            self.input.reset();
             return halt;
         }
         let conn = &mut self.registry.conns[id.slot()];
@@ -112,7 +113,7 @@ impl<P: Protocol, S> Reactor<P, S> {
         if !conn.inbound.may_read() || budget.bytes == 0 {
             return None;
         }
-        if !conn.takes_packets(self.registry.config.inbox) {
+        if !conn.is_unhindered() && !conn.takes_packets(self.registry.config.inbox) {
             return Some(Halt::Stopped);
         }
         let socket = conn.socket.as_mut()?;

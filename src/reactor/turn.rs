@@ -34,17 +34,26 @@ impl<P: Protocol, S> Reactor<P, S> {
         self.sort_news();
 
         // Commands before input: a stop, or a write from another thread, has waited for the whole sleep.
-        self.run_commands();
-        self.dial();
+        // The bell is looked at before the queues: what is queued after this look rings again.
+        if self.registry.shared.notice.was_rung() || self.commands_left {
+            self.run_commands();
+        }
+        if !self.registry.dialing.is_empty() {
+            self.dial();
+        }
 
         // Newcomers before input, so that a busy connection cannot keep them out; they bring nothing to read yet.
-        self.accept();
+        if self.acceptor.is_ready() {
+            self.accept();
+        }
 
         // The work itself. A connection's own answers are flushed here, right after its batch.
         self.serve_ready();
 
         // Timers after input: what has come in time is not late because the loop was.
-        self.fire_timers();
+        if !self.registry.timers.is_empty() {
+            self.fire_timers();
+        }
 
         // A stop asked for by any of the phases above begins here, once; what `on_stop` writes is flushed below.
         if self.registry.lifecycle != Lifecycle::Running {
@@ -52,7 +61,9 @@ impl<P: Protocol, S> Reactor<P, S> {
         }
 
         // What was written to connections other than the one being served, all of it in one write for each.
-        self.flush_dirty();
+        if !self.registry.dirty.is_empty() {
+            self.flush_dirty();
+        }
 
         // Last, because only here do slots come free: until now an id from this turn's news could not meet a stranger.
         if !self.registry.doomed.is_empty() {

@@ -109,6 +109,7 @@ impl<P: Protocol, S> Conn<P, S> {
     }
 
     /// Whether the next packet has somewhere to go.
+    #[inline]
     pub(crate) fn takes_packets(&self, inbox_limit: usize) -> bool {
         if self.inbound.is_stopped() {
             return false;
@@ -126,6 +127,7 @@ impl<P: Protocol, S> Conn<P, S> {
     }
 
     /// Whether there is input to see to without another event.
+    #[inline]
     pub(crate) fn has_work(&self) -> bool {
         match self.state.input() {
             Input::Ignore => false,
@@ -137,6 +139,7 @@ impl<P: Protocol, S> Conn<P, S> {
     }
 
     /// Whether packets wait in the inbox.
+    #[inline]
     pub(crate) fn has_shelved(&self) -> bool {
         self.cold.as_ref().is_some_and(|cold| match &cold.link {
             Some(link) => !link.incoming.is_empty(),
