@@ -12,7 +12,8 @@ use crate::id::ConnectionId;
 impl<P: Protocol, S> Reactor<P, S> {
     /// The phase: flushes what is on the list as it stands now. What `on_drain` writes is for the next turn.
     pub(super) fn flush_dirty(&mut self) {
-        for at in 0..self.registry.dirty.len() {
+        let listed = self.registry.dirty.len();
+        for at in 0..listed {
             let id = self.registry.dirty[at];
             let Some(conn) = self.registry.get_mut(id) else { continue };
             conn.duty.dirty = false;
@@ -22,6 +23,7 @@ impl<P: Protocol, S> Reactor<P, S> {
                 self.flush(id);
             }
         }
+        self.registry.dirty.drain(..listed);
     }
 
     /// Writes what waits for one connection, as much as its socket takes.
