@@ -499,6 +499,8 @@
 //! thread of its own, or take another library. It runs on Unix systems with 64-bit pointers.
 
 pub mod codec;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 mod buffer;
 mod clock;

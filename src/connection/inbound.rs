@@ -236,10 +236,4 @@ impl Inbound {
     pub(crate) fn unfinished_since(&self) -> Option<Tick> {
         self.unfinished_since
     }
-
-    /// Bytes held back undecoded.
-    #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn held(&self) -> usize {
-        self.held.len()
-    }
 }
