@@ -186,6 +186,11 @@ impl ReadBuffer {
         self.small.clear();
     }
 
+    /// Drops the chunk that a panic took with it: its bytes must not meet the next connection's.
+    pub(crate) fn drop_lost_chunk(&mut self) {
+        self.small.clear();
+    }
+
     /// Reads once and forgets what came: for a peer whose input no longer matters.
     pub(crate) fn discard(
         &mut self,

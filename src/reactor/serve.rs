@@ -56,6 +56,7 @@ impl<P: Protocol, S> Reactor<P, S> {
         match catch_unwind(AssertUnwindSafe(|| self.read_and_decode(id))) {
             Ok(halt) => self.served(id, halt),
             Err(panic) => {
+                self.input.drop_lost_chunk();
                 self.registry.conns[id.slot()].duty.serving = false;
                 self.input.reset(); // the chunk was lost on the way
                 self.panicked(id, &*panic);
