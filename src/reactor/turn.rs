@@ -88,7 +88,14 @@ impl<P: Protocol, S> Reactor<P, S> {
             || !registry.dialing.is_empty()
             || self.commands_left
             || self.acceptor.is_ready()
-            || matches!(registry.lifecycle, Lifecycle::Asked { .. });
+            || match registry.lifecycle {
+                Lifecycle::Asked { .. } => true,
+                // A second stop, since the phase that arms its deadline, has brought it forward.
+                Lifecycle::Stopping(stopping) => {
+                    self.stop_armed.is_none_or(|armed| stopping.deadline < armed)
+                }
+                Lifecycle::Running | Lifecycle::Stopped => false,
+            };
         if due {
             return Some(Duration::ZERO);
         }
