@@ -138,8 +138,10 @@ impl Inbound {
 
     // Pauses.
 
+    /// Nobody is late whose bytes this side does not read: the unfinished packet's time begins anew with `resume`.
     pub(crate) fn pause(&mut self) {
         self.paused = true;
+        self.unfinished_since = None;
     }
 
     pub(crate) fn resume(&mut self) {
@@ -224,7 +226,8 @@ impl Inbound {
         holds_partial: bool,
         now: impl FnOnce() -> Tick,
     ) -> Option<Tick> {
-        if self.rest == Rest::Undecoded || (self.held.is_empty() && !holds_partial) {
+        let owes_nothing = self.held.is_empty() && !holds_partial;
+        if self.paused || self.rest == Rest::Undecoded || owes_nothing {
             self.unfinished_since = None;
         } else if self.unfinished_since.is_none() {
             self.unfinished_since = Some(now());
