@@ -176,13 +176,16 @@ impl<P: Protocol, S> Reactor<P, S> {
 
     /// Whatever keeps the next packet from being decoded.
     fn hindrance(&mut self, id: ConnectionId, budget: &mut Budget) -> Option<Halt> {
-        if !self.room_to_answer(id) {
-            return Some(Halt::Stopped);
-        }
         loop {
+            let has_room = self.room_to_answer(id);
             let conn = &mut self.registry.conns[id.slot()];
+            // First of all: a connection that is closing must not be choked, or it would not discard what still comes.
             if conn.state.input() != Input::Decode {
                 return Some(Halt::Over);
+            }
+            if !has_room {
+                conn.inbound.choke();
+                return Some(Halt::Stopped);
             }
             if !conn.takes_packets(self.registry.config.inbox) {
                 return Some(Halt::Stopped);
@@ -197,9 +200,6 @@ impl<P: Protocol, S> Reactor<P, S> {
             budget.packets -= 1;
             let packet = self.registry.unshelve(id)?;
             self.hand_over(id, packet, 0);
-            if !self.room_to_answer(id) {
-                return Some(Halt::Stopped);
-            }
         }
     }
 
@@ -210,12 +210,7 @@ impl<P: Protocol, S> Reactor<P, S> {
             return true;
         }
         self.flush(id);
-        let conn = &mut self.registry.conns[id.slot()];
-        let high = conn.outbound.is_high();
-        if high {
-            conn.inbound.choke();
-        }
-        !high
+        !self.registry.conns[id.slot()].outbound.is_high()
     }
 
     #[inline]
