@@ -100,6 +100,11 @@ impl State {
         }
     }
 
+    /// Whether packets still go to `on_read`, or wait for one.
+    pub(crate) fn delivers(self) -> bool {
+        matches!(self, Self::Open | Self::PeerEnded | Self::Finishing | Self::Finished)
+    }
+
     /// Whether packets may still be queued.
     #[inline]
     pub(crate) fn is_writable(self) -> bool {

@@ -7,9 +7,10 @@ use super::Reactor;
 use crate::buffer::Chunk;
 use crate::codec::{Decoder, Protocol};
 use crate::connection::inbound::Step;
-use crate::connection::state::{Event, Input};
+use crate::connection::state::{Event, Input, State};
 use crate::error::Error;
 use crate::id::ConnectionId;
+use crate::io::stream::Socket;
 
 /// What is left of one connection's share of a turn.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +43,7 @@ impl<P: Protocol, S> Reactor<P, S> {
             let Some(conn) = self.registry.get_mut(id) else { continue };
             conn.duty.ready = false;
             match conn.state.input() {
-                Input::Ignore => {}
+                Input::Ignore => self.serve_half_open(id),
                 Input::Discard => self.discard(id),
                 Input::Decode => self.serve(id),
             }
@@ -53,7 +54,12 @@ impl<P: Protocol, S> Reactor<P, S> {
 
     fn serve(&mut self, id: ConnectionId) {
         // Caught once for the whole batch of packets.
-        match catch_unwind(AssertUnwindSafe(|| self.read_and_decode(id))) {
+        let batch = catch_unwind(AssertUnwindSafe(|| self.read_and_decode(id)));
+        self.after_batch(id, batch);
+    }
+
+    fn after_batch(&mut self, id: ConnectionId, batch: std::thread::Result<Halt>) {
+        match batch {
             Ok(halt) => self.served(id, halt),
             Err(panic) => {
                 self.input.drop_lost_chunk();
@@ -62,6 +68,27 @@ impl<P: Protocol, S> Reactor<P, S> {
                 self.panicked(id, &*panic);
             }
         }
+    }
+
+    /// The peer has ended its stream. It may reset the connection yet, and an `on_read` may have been set for what waits.
+    fn serve_half_open(&mut self, id: ConnectionId) {
+        let conn = &self.registry.conns[id.slot()];
+        if conn.state != State::PeerEnded {
+            return;
+        }
+        if let Some(Err(source)) = conn.socket.as_ref().map(Socket::connected) {
+            self.fail(id, Error::Io { during: "read", source });
+            return;
+        }
+        if !conn.has_work() {
+            return;
+        }
+        let mut budget = Budget { bytes: 0, packets: self.registry.config.packet_budget };
+        self.registry.conns[id.slot()].duty.serving = true;
+        let batch = catch_unwind(AssertUnwindSafe(|| {
+            self.hindrance(id, &mut budget).unwrap_or(Halt::Over)
+        }));
+        self.after_batch(id, batch);
     }
 
     /// After a batch: sends the connection's own answers, and lists it again where there is more to do.
@@ -180,7 +207,7 @@ impl<P: Protocol, S> Reactor<P, S> {
             let has_room = self.room_to_answer(id);
             let conn = &mut self.registry.conns[id.slot()];
             // First of all: a connection that is closing must not be choked, or it would not discard what still comes.
-            if conn.state.input() != Input::Decode {
+            if !conn.state.delivers() {
                 return Some(Halt::Over);
             }
             if !has_room {

@@ -132,7 +132,10 @@ impl<P: Protocol, S> Reactor<P, S> {
             }
             let decided = conn.state == State::Connecting && (news.writable || news.ending);
             let to_flush = decided || (news.writable && !conn.outbound.is_empty());
-            let to_serve = (news.readable || news.ending) && conn.state.input() != Input::Ignore;
+            let to_serve = match conn.state.input() {
+                Input::Ignore => news.ending && conn.state == State::PeerEnded,
+                Input::Decode | Input::Discard => news.readable || news.ending,
+            };
             if to_flush {
                 self.registry.enqueue_dirty(id);
             }

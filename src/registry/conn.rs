@@ -129,12 +129,11 @@ impl<P: Protocol, S> Conn<P, S> {
     /// Whether there is input to see to without another event.
     #[inline]
     pub(crate) fn has_work(&self) -> bool {
+        let can_deliver = self.handlers.on_read.is_some() && self.has_shelved();
         match self.state.input() {
-            Input::Ignore => false,
+            Input::Ignore => can_deliver && self.state.delivers(),
             Input::Discard => self.inbound.may_read(),
-            Input::Decode => {
-                self.inbound.has_work() || (self.handlers.on_read.is_some() && self.has_shelved())
-            }
+            Input::Decode => can_deliver || self.inbound.has_work(),
         }
     }
 
