@@ -78,7 +78,7 @@ use crate::codec::Protocol;
 use crate::config::Config;
 use crate::context::{Connection, ServerRef};
 use crate::handlers::Handlers;
-use crate::reactor::{Reactor, Turn};
+use crate::reactor::Reactor;
 
 /// Turns after which a loop that has not come to rest never will.
 const RESTLESS_AFTER: usize = 100_000;
@@ -339,11 +339,11 @@ impl<P: Protocol, S: 'static> Simulation<P, S> {
     ///
     /// After the server has stopped a turn does nothing, and would sleep for ever.
     pub fn turn(&mut self) -> Sleep {
-        match self.reactor.turn(None) {
-            Ok(Turn::Running) => self.network.0.borrow().sleep,
-            Ok(Turn::Stopped) => Sleep::Unlimited,
-            Err(error) => panic!("seed {}: {error}", self.seed),
+        self.network.0.borrow_mut().sleep = Sleep::Unlimited;
+        if let Err(error) = self.reactor.turn(None) {
+            panic!("seed {}: {error}", self.seed);
         }
+        self.network.0.borrow().sleep
     }
 
     /// Takes turns until the loop would sleep and nothing is under way to it. Returns for how long it would sleep.
