@@ -6,15 +6,15 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use wheelhouse::codec::{Decoder, Encoder, WriteBuffer};
 
 /// The longest payload.
-pub const MAX: usize = 4_096;
+pub(crate) const MAX: usize = 4_096;
 
 #[derive(Clone, Copy, Debug)]
-pub struct Frames {
-    pub stateless: bool,
+pub(crate) struct Frames {
+    pub(crate) stateless: bool,
 }
 
 #[derive(Debug)]
-pub struct TooLong(usize);
+pub(crate) struct TooLong(usize);
 
 impl fmt::Display for TooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,7 +66,7 @@ impl Encoder<Bytes> for Frames {
 }
 
 /// One frame's bytes.
-pub fn frame(payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(payload.len()).expect("a short payload");
     let mut bytes = length.to_be_bytes().to_vec();
     bytes.extend_from_slice(payload);

@@ -5,26 +5,26 @@ use wheelhouse::codec::Protocol;
 use wheelhouse::{CloseReason, Connection, ConnectionId, Handlers};
 
 #[derive(Default)]
-pub struct Watch {
-    pub accepted: Vec<ConnectionId>,
-    pub packets: Vec<(ConnectionId, Bytes)>,
-    pub errors: Vec<String>,
-    pub drained: usize,
-    pub closed: Vec<(ConnectionId, CloseReason)>,
+pub(crate) struct Watch {
+    pub(crate) accepted: Vec<ConnectionId>,
+    pub(crate) packets: Vec<(ConnectionId, Bytes)>,
+    pub(crate) errors: Vec<String>,
+    pub(crate) drained: usize,
+    pub(crate) closed: Vec<(ConnectionId, CloseReason)>,
 }
 
 impl Watch {
-    pub fn reasons(&self) -> Vec<CloseReason> {
+    pub(crate) fn reasons(&self) -> Vec<CloseReason> {
         self.closed.iter().map(|(_, reason)| *reason).collect()
     }
 
-    pub fn sizes(&self) -> Vec<usize> {
+    pub(crate) fn sizes(&self) -> Vec<usize> {
         self.packets.iter().map(|(_, packet)| packet.len()).collect()
     }
 }
 
 /// Notes everything but packets, which are left to wait in the inbox.
-pub fn aloof<P>(watch: &mut Watch, conn: &mut Connection<'_, P, Watch>) -> Handlers<P, Watch>
+pub(crate) fn aloof<P>(watch: &mut Watch, conn: &mut Connection<'_, P, Watch>) -> Handlers<P, Watch>
 where
     P: Protocol<In = Bytes, Out = Bytes>,
 {
@@ -36,7 +36,7 @@ where
 }
 
 /// Notes everything, and answers each packet with itself.
-pub fn echo<P>(watch: &mut Watch, conn: &mut Connection<'_, P, Watch>) -> Handlers<P, Watch>
+pub(crate) fn echo<P>(watch: &mut Watch, conn: &mut Connection<'_, P, Watch>) -> Handlers<P, Watch>
 where
     P: Protocol<In = Bytes, Out = Bytes>,
 {
@@ -47,7 +47,10 @@ where
 }
 
 /// Notes everything, and answers nothing.
-pub fn listen<P>(watch: &mut Watch, conn: &mut Connection<'_, P, Watch>) -> Handlers<P, Watch>
+pub(crate) fn listen<P>(
+    watch: &mut Watch,
+    conn: &mut Connection<'_, P, Watch>,
+) -> Handlers<P, Watch>
 where
     P: Protocol<In = Bytes, Out = Bytes>,
 {
