@@ -358,7 +358,7 @@ impl<P: Protocol, S: 'static> Simulation<P, S> {
                 return Sleep::Unlimited;
             }
             let net = self.network.0.borrow();
-            if sleep != Sleep::None && net.told == 0 && !net.has_news() {
+            if sleep != Sleep::None && !net.has_told && !net.has_news() {
                 return sleep;
             }
         }

@@ -40,9 +40,9 @@ pub(super) struct Net {
     pub(super) dialled: VecDeque<usize>,
     pub(super) register_failures: usize,
     pub(super) local_addr: SocketAddr,
-    /// What the loop asked for in its last turn, and whether it was told anything.
+    /// What the loop asked for in its last turn, and whether it was told anything, or woken.
     pub(super) sleep: Sleep,
-    pub(super) told: usize,
+    pub(super) has_told: bool,
     pub(super) woken: Arc<AtomicBool>,
     /// Taken from the backlog or begun, and not registered yet: the loop registers a socket before it takes the next.
     unregistered: Option<usize>,
@@ -69,7 +69,7 @@ impl Network {
             register_failures: 0,
             local_addr,
             sleep: Sleep::Unlimited,
-            told: 0,
+            has_told: false,
             woken: Arc::new(AtomicBool::new(false)),
             unregistered: None,
             past_tokens: VecDeque::new(),
@@ -234,7 +234,9 @@ impl Net {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         if self.roll(self.faults.would_blocks) {
+            // Room is news at once, or, should the peer take it away until then, when it comes again.
             self.pipes[at].edge_out = true;
+            self.pipes[at].starved = true;
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let takes =
@@ -285,14 +287,14 @@ pub(super) struct SimDriver(pub(super) Network);
 impl Driver for SimDriver {
     fn poll(&mut self, timeout: Option<Duration>, news: &mut Vec<Readiness>) -> io::Result<()> {
         let mut net = self.0.0.borrow_mut();
-        net.woken.store(false, Ordering::Release);
+        let was_woken = net.woken.swap(false, Ordering::AcqRel);
         net.sleep = match timeout {
             None => Sleep::Unlimited,
             Some(Duration::ZERO) => Sleep::None,
             Some(limit) => Sleep::AtMost(limit),
         };
         net.tell(news);
-        net.told = news.len();
+        net.has_told = was_woken || !news.is_empty();
         Ok(())
     }
 
