@@ -1,5 +1,8 @@
 //! The rules.
 
+use std::time::Duration;
+
+use wheelhouse::testing::Sleep;
 use wheelhouse::{CloseReason, ConnectionId};
 
 use super::Schedule;
@@ -26,12 +29,13 @@ impl Schedule {
     }
 
     /// Checks what must hold between any two turns, and, if the loop is idle, what must hold then.
-    pub(super) fn look(&mut self, idle: bool) {
+    pub(super) fn look(&mut self, idle: Option<Sleep>) {
         let wrong = std::mem::take(&mut self.sim.state_mut().wrong);
         self.require(wrong.is_empty(), || wrong.join("\n"));
         self.check_counts();
         self.check_output();
-        if idle {
+        if let Some(sleep) = idle.filter(|_| !self.sim.is_stopped()) {
+            self.check_backlog(sleep);
             self.check_idle();
         }
     }
@@ -83,18 +87,26 @@ impl Schedule {
             let far = &self.fars[at];
             let missing = model.owed[usize::from(BY_LOOP)].len();
             let (heard, closed) = (model.heard, model.closed);
+            let all_taken = !model.left_packets;
             let sound = !far.reset && !far.peer.was_cut();
             if sound && ended_well(model) {
                 self.require(missing == 0 && far.received.is_empty(), || {
                     format!("{id}: {closed:?}, and {missing} packets have not come")
                 });
             }
-            if sound && closed == Some(CloseReason::Peer) {
-                let sent = far.sent;
+            if sound && closed == Some(CloseReason::Peer) && all_taken {
+                let sent = far.whole();
                 self.require(far.ended, || format!("{id}: {closed:?}, and the peer has not ended"));
                 self.require(heard == sent, || format!("{id}: {heard} of {sent} were heard"));
             }
         }
+    }
+
+    fn check_backlog(&mut self, sleep: Sleep) {
+        let waiting = self.sim.backlog();
+        let full = self.sim.server().connection_count() >= self.most;
+        let rests = matches!(sleep, Sleep::AtMost(limit) if limit <= Duration::from_millis(100));
+        self.require(waiting == 0 || full || rests, || format!("{waiting} wait, and {sleep:?}"));
     }
 
     /// With nothing under way to the loop, it has left nothing undone.
@@ -104,14 +116,10 @@ impl Schedule {
         let overdue = world.timers.iter().find(|(_, timer)| timer.due <= now).map(|(key, _)| *key);
         let mut waits = Vec::new();
         server.for_each_connection(|conn| {
-            waits.push((conn.id(), conn.queued(), conn.is_connecting()));
+            waits.push((conn.id(), conn.queued(), conn.is_connecting(), conn.is_open()));
         });
-        if !self.sim.is_stopped() {
-            self.require(overdue.is_none(), || {
-                format!("timer {overdue:?} is due and did not fire")
-            });
-        }
-        for (id, queued, connecting) in waits {
+        self.require(overdue.is_none(), || format!("timer {overdue:?} is due and did not fire"));
+        for (id, queued, connecting, open) in waits {
             let model = &self.sim.state().models[&id];
             let far = self.fars.iter().find(|far| Some(far.peer.address()) == model.peer);
             let Some(far) = far.filter(|_| !connecting) else { continue };
@@ -122,6 +130,10 @@ impl Schedule {
             }
             if !paused && hears && queued <= self.low {
                 self.require(unread == 0, || format!("{id}: {unread} bytes were not read"));
+                let (heard, whole) = (model.heard, far.whole());
+                self.require(heard == whole || !open || far.is_bad, || {
+                    format!("{id}: {heard} packets were heard, and {whole} have come")
+                });
                 let broken = far.reset || far.peer.was_cut();
                 self.require(!broken, || format!("{id}: its peer has reset, and it lives"));
             }

@@ -18,10 +18,13 @@ use crate::frames::{Frames, MAX, frame};
 /// One connection's far end.
 pub(crate) struct Far {
     peer: Peer,
-    /// Whole frames sent.
-    sent: u32,
-    /// The rest of a frame of which a part has been sent.
+    /// Where each frame ends in the stream.
+    ends: Vec<usize>,
+    /// Bytes of the stream that have been sent, and what of it is still to go.
+    sent: usize,
     rest: Vec<u8>,
+    /// Something that is no frame is among it.
+    is_bad: bool,
     ended: bool,
     reset: bool,
     /// Whether it takes all that is written.
@@ -35,6 +38,7 @@ pub(crate) struct Schedule {
     rng: fastrand::Rng,
     sim: Simulation<Frames, World>,
     fars: Vec<Far>,
+    most: usize,
     low: usize,
     cap: usize,
 }
@@ -67,10 +71,11 @@ impl Schedule {
         let low = rng.usize(50..500);
         let high = low + rng.usize(1..1_000);
         let cap = high + rng.usize(0..4_000);
+        let most = rng.usize(3..9);
         let inbox = rng.usize(1..8);
         let half_open = rng.u8(..) < 80;
         let mut config = Config::default()
-            .max_connections(rng.usize(3..9))
+            .max_connections(most)
             .accepts_per_turn(rng.usize(1..4))
             .read_budget(rng.usize(1..3_000))
             .packet_budget(rng.usize(1..12))
@@ -100,18 +105,18 @@ impl Schedule {
             .seed(seed)
             .faults(faults)
             .start(World::on_accept);
-        Self { seed, step: 0, rng, sim, fars: Vec::new(), low, cap }
+        Self { seed, step: 0, rng, sim, fars: Vec::new(), most, low, cap }
     }
 
     fn play(mut self) {
-        let steps = self.rng.usize(10..60);
+        let steps = self.rng.usize(10..110);
         while self.step < steps && !self.sim.is_stopped() {
             self.act();
-            let idle = self.rng.u8(..3) == 0;
-            if idle {
-                self.sim.run_until_idle();
-            } else if self.rng.bool() {
-                self.sim.turn();
+            let mut idle = None;
+            match self.rng.u8(..3) {
+                0 => idle = Some(self.sim.run_until_idle()),
+                1 => drop(self.sim.turn()),
+                _ => {}
             }
             self.look(idle);
             self.step += 1;
@@ -122,11 +127,11 @@ impl Schedule {
 
     fn act(&mut self) {
         match self.rng.u8(..40) {
-            0..7 => {
+            0..4 => {
                 let peer = self.sim.connect();
                 self.meet(peer);
             }
-            7..18 => self.send(),
+            4..18 => self.send(),
             18 => self.with_far(|far, _| far.end()),
             19 => self.with_far(|far, rng| {
                 if rng.bool() {
@@ -134,11 +139,11 @@ impl Schedule {
                     far.peer.reset();
                 }
             }),
-            20..23 => self.with_far(|far, rng| {
+            20..24 => self.with_far(|far, rng| {
                 far.is_open = false;
                 far.peer.window(rng.usize(0..300));
             }),
-            23..25 => self.with_far(|far, _| far.open()),
+            24 => self.with_far(|far, _| far.open()),
             25..30 => {
                 let span = Duration::from_micros(self.rng.u64(0..150_000));
                 if self.rng.bool() { self.sim.run_for(span) } else { self.sim.advance(span) }
@@ -167,8 +172,10 @@ impl Schedule {
     fn meet(&mut self, peer: Peer) {
         self.fars.push(Far {
             peer,
+            ends: Vec::new(),
             sent: 0,
             rest: Vec::new(),
+            is_bad: false,
             ended: false,
             reset: false,
             is_open: true,
@@ -206,17 +213,19 @@ impl Schedule {
             let mut bytes = std::mem::take(&mut far.rest);
             for _ in 0..rng.usize(0..6) {
                 let longest = if rng.u8(..) < 10 { MAX - 4 } else { 60 };
-                let mut payload = far.sent.to_be_bytes().to_vec();
+                let mut payload = u32::to_be_bytes(far.ends.len() as u32).to_vec();
                 payload.resize(4 + rng.usize(..longest), b'-');
                 bytes.extend(frame(&payload));
-                far.sent += 1;
+                far.ends.push(far.sent + bytes.len());
             }
             if rng.u8(..) < 3 {
                 bytes.extend([255, 255, 0]); // a frame that is too long
+                far.is_bad = true;
             }
             if rng.bool() {
                 far.rest = bytes.split_off(rng.usize(..=bytes.len()));
             }
+            far.sent += bytes.len();
             far.peer.send(&bytes);
         });
     }
@@ -290,14 +299,15 @@ impl Schedule {
         while let Some(peer) = self.sim.dialled() {
             self.meet(peer);
         }
-        self.look(!self.sim.is_stopped());
+        let sleep = self.sim.run_until_idle();
+        self.look(Some(sleep));
     }
 
     /// A stop ends it all, in its time.
     fn finish(&mut self) {
         self.sim.server().stop(Duration::from_millis(500));
         self.sim.run_for(Duration::from_millis(600));
-        self.look(false);
+        self.look(None);
         self.check_the_end();
     }
 }
@@ -306,6 +316,7 @@ impl Far {
     fn end(&mut self) {
         if !self.ended {
             let rest = std::mem::take(&mut self.rest);
+            self.sent += rest.len();
             self.peer.send(rest);
             self.ended = true;
             self.peer.end();
@@ -315,6 +326,11 @@ impl Far {
     fn open(&mut self) {
         self.is_open = true;
         self.peer.window(usize::MAX);
+    }
+
+    /// Whole frames sent.
+    fn whole(&self) -> u32 {
+        self.ends.partition_point(|end| *end <= self.sent) as u32
     }
 
     /// The numbers of the packets that have come, with who wrote them.

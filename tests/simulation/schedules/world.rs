@@ -56,6 +56,8 @@ pub(crate) struct Model {
     panicked: bool,
     /// A deadline ended it.
     pub(crate) late: bool,
+    /// `on_closed` did not empty the inbox.
+    pub(crate) left_packets: bool,
     pub(crate) handle: Option<ConnectionHandle<Frames>>,
     pub(crate) closed: Option<CloseReason>,
 }
@@ -280,7 +282,11 @@ impl World {
     fn act(&mut self, conn: &mut Conn<'_>) -> End {
         let id = conn.id();
         match self.rng.u8(..64) {
-            0..24 => self.write(conn),
+            0..24 => {
+                for _ in 0..self.rng.usize(1..9) {
+                    self.write(conn);
+                }
+            }
             24..28 => {
                 let any = self.any_connection(&mut conn.server());
                 if let Some(other) = any {
@@ -431,9 +437,13 @@ impl World {
         let id = conn.id();
         self.enter("on_closed", Some(id));
         let mut waiting = 0;
+        self.model(id).left_packets = self.rng.u8(..) < 40;
         while let Some(packet) = conn.read() {
             waiting += 1;
             self.hear(id, &packet);
+            if self.model(id).left_packets {
+                break;
+            }
         }
         let limit = self.inbox;
         self.check(waiting <= limit, || format!("{id}: {waiting} packets in the inbox"));
