@@ -108,7 +108,11 @@ impl Inbound {
     pub(crate) fn note_filled(&mut self, filled: Filled) {
         if filled.got == 0 && filled.asked > 0 {
             self.source = Source::Ended;
-        } else if filled.drained() && self.source == Source::Ready {
+            return;
+        }
+        // Decoding may be broken off before it has begun.
+        self.rest = Rest::Undecoded;
+        if filled.drained() && self.source == Source::Ready {
             self.source = Source::Drained;
         }
     }

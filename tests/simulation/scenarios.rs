@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use wheelhouse::codec::{BytesCodec, Decoder, Encoder, WriteBuffer};
 use wheelhouse::testing::{Dial, Faults, Simulation, Sleep};
-use wheelhouse::{CloseReason, Config, ConnectionId, HandlerError, Overload};
+use wheelhouse::{CloseReason, Config, ConnectionId, HandlerError, Overload, SlowConsumers};
 
 use crate::frames::{Frames, frame};
 use crate::watch::{Watch, aloof, echo, listen};
@@ -271,6 +271,24 @@ fn a_peer_that_does_not_read_is_not_read_from_between_the_high_mark_and_the_low(
     assert_eq!(peer.received(), packet.repeat(101));
     assert_eq!(sim.server().stats().packets_refused, 0);
     assert_eq!(sim.server().stats().queued_bytes, 0);
+}
+
+#[test]
+fn packets_that_came_while_the_outbox_was_full_are_handled_once_it_has_emptied() {
+    let mut sim = Simulation::builder(FRAMES)
+        .config(Config::default().outbox(10, 100, 1_000))
+        .state(Watch::default())
+        .start(listen);
+    let peer = sim.connect();
+    peer.window(0);
+    sim.run_until_idle();
+    sim.server().broadcast(Bytes::from(vec![b'x'; 200]), SlowConsumers::Skip);
+    peer.send(frame(b"one"));
+    sim.run_until_idle();
+    assert!(sim.state().packets.is_empty(), "its answer would find no room");
+    peer.window(usize::MAX);
+    sim.run_until_idle();
+    assert_eq!(sim.state().sizes(), [3]);
 }
 
 #[test]
