@@ -12,15 +12,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use rustix::io::Errno;
 use slab::Slab;
 
-use super::pipe::{PeerSide, Pipe, Route, ServerSide};
+use super::pipe::{Pipe, Route, ServerSide};
 use super::{Dial, Faults, Sleep};
-use crate::io::stream::{Socket, Stream};
-use crate::io::{Driver, LISTENER, Readiness, Wake};
+use crate::io::{LISTENER, Readiness};
 
 /// Tokens that a stale event may carry.
 const REMEMBERED_TOKENS: usize = 16;
@@ -45,7 +43,7 @@ pub(super) struct Net {
     pub(super) has_told: bool,
     pub(super) woken: Arc<AtomicBool>,
     /// Taken from the backlog or begun, and not registered yet: the loop registers a socket before it takes the next.
-    unregistered: Option<usize>,
+    pub(super) unregistered: Option<usize>,
     past_tokens: VecDeque<usize>,
 }
 
@@ -75,11 +73,6 @@ impl Network {
             past_tokens: VecDeque::new(),
         })))
     }
-
-    fn stream(&self, at: usize) -> Socket {
-        let stream: Box<dyn Stream> = Box::new(SimStream { network: self.clone(), at });
-        Socket::Custom(Box::new(stream))
-    }
 }
 
 impl Net {
@@ -103,7 +96,7 @@ impl Net {
     }
 
     /// After how many bytes this connection is to be reset, if it is.
-    fn fate(&mut self) -> Option<u64> {
+    pub(super) fn fate(&mut self) -> Option<u64> {
         let chance = self.faults.resets;
         self.roll(chance).then(|| self.rng.u64(1..2_000))
     }
@@ -115,7 +108,7 @@ impl Net {
             || self.pipes.iter().any(|(_, pipe)| pipe.has_news())
     }
 
-    fn tell(&mut self, news: &mut Vec<Readiness>) {
+    pub(super) fn tell(&mut self, news: &mut Vec<Readiness>) {
         for (_, pipe) in &mut self.pipes {
             pipe.settle_dial();
         }
@@ -178,7 +171,7 @@ impl Net {
         news.push(Readiness { token, readable, writable, ending });
     }
 
-    fn accept(&mut self) -> io::Result<(usize, SocketAddr)> {
+    pub(super) fn accept(&mut self) -> io::Result<(usize, SocketAddr)> {
         let chance = self.faults.accept_errors;
         if self.roll(chance) {
             let errors =
@@ -207,7 +200,7 @@ impl Net {
         Ok(())
     }
 
-    fn read(&mut self, at: usize, buf: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read(&mut self, at: usize, buf: &mut [u8]) -> io::Result<usize> {
         self.mishap()?;
         if self.roll(self.faults.would_blocks) {
             let pipe = &mut self.pipes[at];
@@ -224,7 +217,7 @@ impl Net {
         self.pipes[at].read(&mut buf[..takes], there > takes, cuts_loose)
     }
 
-    fn write(&mut self, at: usize, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(super) fn write(&mut self, at: usize, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.mishap()?;
         self.pipes[at].check_writable()?;
         let asked: usize = slices.iter().map(|slice| slice.len()).sum();
@@ -255,7 +248,7 @@ impl Net {
     }
 
     /// The server has let go of its end.
-    fn release(&mut self, at: usize) {
+    pub(super) fn release(&mut self, at: usize) {
         let pipe = &mut self.pipes[at];
         if let Some(token) = pipe.token.take() {
             self.past_tokens.push_back(token);
@@ -277,134 +270,6 @@ impl Net {
             || !matches!(pipe.server, ServerSide::Closed | ServerSide::Reset);
         if pipe.peer_dropped && !waits_for_somebody {
             self.pipes.remove(at);
-        }
-    }
-}
-
-/// The loop's view of the network.
-pub(super) struct SimDriver(pub(super) Network);
-
-impl Driver for SimDriver {
-    fn poll(&mut self, timeout: Option<Duration>, news: &mut Vec<Readiness>) -> io::Result<()> {
-        let mut net = self.0.0.borrow_mut();
-        let was_woken = net.woken.swap(false, Ordering::AcqRel);
-        net.sleep = match timeout {
-            None => Sleep::Unlimited,
-            Some(Duration::ZERO) => Sleep::None,
-            Some(limit) => Sleep::AtMost(limit),
-        };
-        net.tell(news);
-        net.has_told = was_woken || !news.is_empty();
-        Ok(())
-    }
-
-    fn accept(&mut self) -> io::Result<(Socket, SocketAddr)> {
-        let (at, peer) = self.0.0.borrow_mut().accept()?;
-        Ok((self.0.stream(at), peer))
-    }
-
-    fn shed(&mut self) -> bool {
-        let mut net = self.0.0.borrow_mut();
-        let Some(at) = net.listener.as_mut().and_then(|listener| listener.backlog.pop_front())
-        else {
-            return false;
-        };
-        net.release(at);
-        true
-    }
-
-    fn close_listener(&mut self) {
-        let mut net = self.0.0.borrow_mut();
-        let Some(listener) = net.listener.take() else { return };
-        for at in listener.backlog {
-            net.pipes[at].resets_on_close = true;
-            net.release(at);
-        }
-    }
-
-    fn connect(&mut self, address: SocketAddr) -> io::Result<Socket> {
-        let mut net = self.0.0.borrow_mut();
-        let plan = net.dials.pop_front().unwrap_or(Dial::Accept);
-        if let Dial::Fail(kind) = plan {
-            return Err(kind.into());
-        }
-        let local_addr = net.local_addr;
-        let mut pipe = Pipe::new(address, local_addr, Route::Dialing(plan));
-        pipe.reset_at = net.fate();
-        let at = net.pipes.insert(pipe);
-        net.dialled.push_back(at);
-        net.unregistered = Some(at);
-        drop(net);
-        Ok(self.0.stream(at))
-    }
-
-    fn register(&mut self, _socket: &mut Socket, token: usize) -> io::Result<()> {
-        let mut net = self.0.0.borrow_mut();
-        let at = net.unregistered.take().expect("a socket is registered once, when it is new");
-        if net.register_failures > 0 {
-            net.register_failures -= 1;
-            return Err(Errno::NOSPC.into());
-        }
-        net.pipes[at].register(token);
-        Ok(())
-    }
-
-    fn stop_signals(&mut self) -> u32 {
-        0
-    }
-
-    fn waker(&self) -> Wake {
-        let woken = Arc::clone(&self.0.0.borrow().woken);
-        Arc::new(move || woken.store(true, Ordering::Release))
-    }
-}
-
-/// The server's end of a connection.
-struct SimStream {
-    network: Network,
-    at: usize,
-}
-
-impl Stream for SimStream {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.network.0.borrow_mut().read(self.at, buf)
-    }
-
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.write_vectored(&[IoSlice::new(buf)])
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.network.0.borrow_mut().write(self.at, bufs)
-    }
-
-    fn end(&mut self) -> io::Result<()> {
-        let pipe = &mut self.network.0.borrow_mut().pipes[self.at];
-        if matches!(pipe.peer, PeerSide::Reset { .. }) {
-            return Err(io::ErrorKind::NotConnected.into());
-        }
-        pipe.server = ServerSide::Ended;
-        Ok(())
-    }
-
-    fn reset(&mut self) {
-        self.network.0.borrow_mut().pipes[self.at].resets_on_close = true;
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.network.0.borrow().pipes[self.at].local_addr)
-    }
-
-    fn connected(&self) -> io::Result<()> {
-        self.network.0.borrow_mut().pipes[self.at].connected()
-    }
-}
-
-impl Drop for SimStream {
-    fn drop(&mut self) {
-        // Borrowed already only where a panic unwinds through the network itself.
-        if let Ok(mut net) = self.network.0.try_borrow_mut() {
-            net.release(self.at);
         }
     }
 }

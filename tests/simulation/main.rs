@@ -1,11 +1,12 @@
 //! The loop itself, on a simulated network with a clock that the tests move: nothing here opens a socket or sleeps.
 //!
 //! - [`splits`]: any split of the bytes gives the same packets and the same answers.
-//! - [`scenarios`] and [`deadlines`]: one rule each, played step by step.
+//! - [`scenarios`], [`limits`] and [`deadlines`]: one rule each, played step by step.
 //! - [`schedules`]: thousands of random ones, with everything that can go wrong, checked after each step.
 
 mod deadlines;
 mod frames;
+mod limits;
 mod scenarios;
 mod schedules;
 mod splits;

@@ -4,6 +4,7 @@
 //! that plays its schedule alone.
 
 mod check;
+mod handlers;
 mod world;
 
 use std::time::Duration;
@@ -153,14 +154,14 @@ impl Schedule {
                 let pause = world.rng.bool();
                 world.pause(conn, pause);
             }),
-            34 => self.with_connection(|world, conn| world.keep_handle(conn)),
+            34 => self.with_connection(World::keep_handle),
             35 => self.with_connection(|world, conn| {
                 if let Some(packet) = conn.read() {
                     world.hear(conn.id(), &packet);
                 }
             }),
             36 => self.dial(),
-            37 => self.with_connection(|world, conn| world.write(conn)),
+            37 => self.with_connection(World::write),
             38 => self.sim.fail_accept(24, 1),
             _ => self.stop_perhaps(),
         }

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use wheelhouse::{
-    Broadcast, CloseReason, Connection, ConnectionHandle, ConnectionId, Error, HandlerError,
-    Handlers, ServerRef, SlowConsumers, TimerId,
+    Broadcast, CloseReason, Connection, ConnectionHandle, ConnectionId, Handlers, ServerRef,
+    SlowConsumers, TimerId,
 };
 
 use crate::frames::Frames;
 
 pub(crate) type Conn<'a> = Connection<'a, Frames, World>;
-type Calls = Handlers<Frames, World>;
+pub(super) type Calls = Handlers<Frames, World>;
 
 /// Who wrote a packet: the loop's thread, or a handle.
 pub(crate) const BY_LOOP: u8 = 0;
@@ -51,9 +51,9 @@ pub(crate) struct Model {
     pub(crate) was_ever_deaf: bool,
     pub(crate) paused: bool,
     pub(crate) aborted: bool,
-    closing: bool,
-    failed: bool,
-    panicked: bool,
+    pub(super) closing: bool,
+    pub(super) failed: bool,
+    pub(super) panicked: bool,
     /// A deadline ended it.
     pub(crate) late: bool,
     /// `on_closed` did not empty the inbox.
@@ -71,7 +71,7 @@ pub(crate) struct Timer {
 }
 
 /// How a handler is to return.
-enum End {
+pub(super) enum End {
     Well,
     Failing,
     Panicking,
@@ -101,7 +101,7 @@ impl World {
         }
     }
 
-    fn enter(&mut self, who: &'static str, id: Option<ConnectionId>) {
+    pub(super) fn enter(&mut self, who: &'static str, id: Option<ConnectionId>) {
         let outer = self.inside.replace(who);
         self.check(outer.is_none(), || format!("{who} was called inside {outer:?}"));
         let Some(id) = id else { return };
@@ -109,11 +109,11 @@ impl World {
         self.check(state == Some(None), || format!("{who} of {id}, which is {state:?}"));
     }
 
-    fn leave(&mut self) {
+    pub(super) fn leave(&mut self) {
         self.inside = None;
     }
 
-    fn model(&mut self, id: ConnectionId) -> &mut Model {
+    pub(super) fn model(&mut self, id: ConnectionId) -> &mut Model {
         self.models.entry(id).or_default()
     }
 
@@ -188,7 +188,7 @@ impl World {
         conn.close();
     }
 
-    fn close_model(&mut self, id: ConnectionId) {
+    pub(super) fn close_model(&mut self, id: ConnectionId) {
         self.model(id).closing = true;
         self.model(id).paused = false;
     }
@@ -272,14 +272,17 @@ impl World {
         self.check(was_there, || format!("timer {key} was pending, and cancel missed it"));
     }
 
-    fn any_connection(&mut self, server: &mut ServerRef<'_, Frames, Self>) -> Option<ConnectionId> {
+    pub(super) fn any_connection(
+        &mut self,
+        server: &mut ServerRef<'_, Frames, Self>,
+    ) -> Option<ConnectionId> {
         let mut all = Vec::new();
         server.for_each_connection(|conn| all.push(conn.id()));
         self.rng.choice(all)
     }
 
     /// Anything, to this connection or to another.
-    fn act(&mut self, conn: &mut Conn<'_>) -> End {
+    pub(super) fn act(&mut self, conn: &mut Conn<'_>) -> End {
         let id = conn.id();
         match self.rng.u8(..64) {
             0..24 => {
@@ -325,7 +328,7 @@ impl World {
         End::Well
     }
 
-    fn act_on_other(&mut self, conn: &mut Conn<'_>, id: ConnectionId) {
+    pub(super) fn act_on_other(&mut self, conn: &mut Conn<'_>, id: ConnectionId) {
         let mut server = conn.server();
         let Some(mut other) = server.connection(id) else { return };
         match self.rng.u8(..8) {
@@ -338,7 +341,7 @@ impl World {
     }
 
     /// Acts, and returns from a handler that cannot fail.
-    fn act_and_leave(&mut self, conn: &mut Conn<'_>) {
+    pub(super) fn act_and_leave(&mut self, conn: &mut Conn<'_>) {
         match self.act(conn) {
             End::Panicking => self.panic(conn.id()),
             End::Well | End::Failing => self.leave(),
@@ -346,122 +349,11 @@ impl World {
     }
 
     /// As a panic does, but for the message on the standard error.
-    fn panic(&mut self, id: ConnectionId) {
+    pub(super) fn panic(&mut self, id: ConnectionId) {
         self.model(id).panicked = true;
         self.close_model(id);
         self.leave();
         std::panic::resume_unwind(Box::new("as the schedule wants it"));
-    }
-
-    // The handlers.
-
-    pub(crate) fn on_accept(&mut self, conn: &mut Conn<'_>) -> Calls {
-        let id = conn.id();
-        let hears = self.rng.u8(..) < 200;
-        let model = Model {
-            peer: Some(conn.peer_addr()),
-            connected: true,
-            has_on_read: hears,
-            was_ever_deaf: !hears,
-            ..Model::default()
-        };
-        let taken = self.models.insert(id, model).is_some();
-        self.check(!taken, || format!("{id} was given out twice"));
-        self.enter("on_accept", Some(id));
-        if self.rng.u8(..) < 8 {
-            let handlers = self.handlers(conn.handlers(), hears);
-            conn.set_handlers(handlers);
-            self.panic(id);
-        }
-        if self.rng.u8(..) < 40 {
-            self.write(conn);
-        }
-        self.leave();
-        self.handlers(conn.handlers(), hears)
-    }
-
-    fn handlers(&mut self, handlers: Calls, hears: bool) -> Calls {
-        let handlers = handlers
-            .on_error(|w: &mut Self, conn, error| {
-                w.enter("on_error", Some(conn.id()));
-                w.model(conn.id()).late |= matches!(error, Error::Late(_));
-                w.act_and_leave(conn);
-            })
-            .on_drain(|w, conn| {
-                w.enter("on_drain", Some(conn.id()));
-                w.act_and_leave(conn);
-            })
-            .on_end(|w, conn| {
-                w.enter("on_end", Some(conn.id()));
-                let half_open = w.half_open;
-                w.check(half_open, || "on_end, and nothing is half open".into());
-                w.act_and_leave(conn);
-            })
-            .on_connect(|w, conn| {
-                w.enter("on_connect", Some(conn.id()));
-                w.model(conn.id()).connected = true;
-                w.act_and_leave(conn);
-            })
-            .on_stop(|w, conn| {
-                w.enter("on_stop", Some(conn.id()));
-                if w.rng.bool() {
-                    w.close(conn);
-                }
-                w.act_and_leave(conn);
-            })
-            .on_closed(|w, conn, reason| w.on_closed(conn, reason));
-        if hears { handlers.on_read(|w, conn, packet| w.on_read(conn, &packet)) } else { handlers }
-    }
-
-    fn on_read(&mut self, conn: &mut Conn<'_>, packet: &Bytes) -> Result<(), HandlerError> {
-        let id = conn.id();
-        self.enter("on_read", Some(id));
-        self.hear(id, packet);
-        let Model { paused, closing, has_on_read, .. } = *self.model(id);
-        self.check(!paused && !closing && has_on_read, || {
-            format!("{id} was to hear no packet: {paused} {closing} {has_on_read}")
-        });
-        match self.act(conn) {
-            End::Well => self.leave(),
-            End::Panicking => self.panic(id),
-            End::Failing => {
-                self.close_model(id);
-                self.leave();
-                return Err(HandlerError::msg("as the schedule wants it"));
-            }
-        }
-        Ok(())
-    }
-
-    fn on_closed(&mut self, conn: &mut Conn<'_>, reason: CloseReason) {
-        let id = conn.id();
-        self.enter("on_closed", Some(id));
-        let mut waiting = 0;
-        self.model(id).left_packets = self.rng.u8(..) < 40;
-        while let Some(packet) = conn.read() {
-            waiting += 1;
-            self.hear(id, &packet);
-            if self.model(id).left_packets {
-                break;
-            }
-        }
-        let limit = self.inbox;
-        self.check(waiting <= limit, || format!("{id}: {waiting} packets in the inbox"));
-        let Model { failed, panicked, .. } = *self.model(id);
-        match reason {
-            CloseReason::HandlerPanic => self.check(panicked, || format!("{id}: who panicked?")),
-            CloseReason::HandlerError => self.check(failed, || format!("{id}: who failed?")),
-            _ => {}
-        }
-        self.model(id).closed = Some(reason);
-        self.timers.retain(|_, timer| timer.owner != Some(id));
-        if self.rng.u8(..) < 20 {
-            self.connect(&mut conn.server());
-        }
-        if let Some(other) = self.any_connection(&mut conn.server()) {
-            self.act_on_other(conn, other);
-        }
-        self.leave();
     }
 }
 
