@@ -8,4 +8,4 @@ mod write;
 
 pub(crate) use self::read::{Chunk, Filled, ReadBuffer};
 pub use self::write::WriteBuffer;
-pub(crate) use self::write::{BufferPool, MAX_SLICES};
+pub(crate) use self::write::{BufferPool, MAX_SLICES, Mark};

@@ -6,7 +6,7 @@ use std::io;
 
 use bytes::Bytes;
 
-use crate::buffer::{BufferPool, WriteBuffer};
+use crate::buffer::{BufferPool, Mark, WriteBuffer};
 use crate::clock::Tick;
 use crate::codec::Encoder;
 use crate::config::Marks;
@@ -41,6 +41,22 @@ pub(crate) struct Flushed {
     pub(crate) drained: bool,
     /// It fell from the high mark to the low one.
     pub(crate) fell: bool,
+}
+
+/// A packet that is being encoded: what stands of it is taken back unless it becomes whole, also when the codec panics, so
+/// that what is queued is always what was accounted for.
+struct Attempt<'a> {
+    buffer: &'a mut WriteBuffer,
+    mark: Mark,
+    whole: bool,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.whole {
+            self.buffer.roll_back(self.mark);
+        }
+    }
 }
 
 impl Default for Outbound {
@@ -103,11 +119,10 @@ impl Outbound {
             return Err(WriteError::Full(packet));
         }
         let buffer = self.buffer.get_or_insert_with(|| pool.lend());
-        let mark = buffer.mark();
-        let encoded = codec.encode(packet, buffer);
-        if encoded.is_err() {
-            buffer.roll_back(mark);
-        }
+        let mut attempt = Attempt { mark: buffer.mark(), buffer, whole: false };
+        let encoded = codec.encode(packet, attempt.buffer);
+        attempt.whole = encoded.is_ok();
+        drop(attempt);
         self.settle(marks, pool);
         encoded.map_err(|error| WriteError::Encode(Box::new(error)))
     }
