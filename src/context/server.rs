@@ -73,6 +73,13 @@ impl<'a, P: Protocol, S> ServerRef<'a, P, S> {
         self.registry.conns.len()
     }
 
+    /// Queues a packet for a connection, for somebody who does not wait for the answer.
+    pub(crate) fn write_or_count(&mut self, id: ConnectionId, packet: P::Out) {
+        if let Err(WriteError::Closed(_)) = self.registry.write(id, packet) {
+            self.registry.stats.packets_dropped += 1;
+        }
+    }
+
     /// Calls `each` with every connection that is not over, in no particular order.
     pub fn for_each_connection(&mut self, mut each: impl FnMut(&mut Connection<'_, P, S>)) {
         for id in self.registry.live_ids() {

@@ -58,8 +58,10 @@ impl<P: Protocol> Link<P> {
     }
 
     /// The loop is about to look: whatever is queued from here on calls again.
+    ///
+    /// A swap, so that it takes in what the callers before it had done.
     pub(crate) fn attended(&self) {
-        self.called.store(false, Ordering::SeqCst);
+        self.called.swap(false, Ordering::SeqCst);
     }
 
     pub(crate) fn wish(&self) -> Wish {
@@ -78,7 +80,8 @@ impl<P: Protocol> Link<P> {
         self.outgoing.close_and_clear()
     }
 
-    fn call_loop(&self) {
+    /// Asks the loop to look at this connection's queues, unless it is about to.
+    pub(crate) fn call_loop(&self) {
         if !self.called.swap(true, Ordering::SeqCst) {
             self.notice.call_for(self.id);
         }
@@ -241,6 +244,15 @@ impl<P: Protocol> ConnectionHandle<P> {
     /// As [`read`](Self::read).
     pub fn error(&self) -> Result<Error, ReadError> {
         self.pop(&self.link.errors, None)
+    }
+
+    /// As [`error`](Self::error), for `limit` at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_timeout`](Self::read_timeout).
+    pub fn error_timeout(&self, limit: Duration) -> Result<Error, ReadError> {
+        self.pop(&self.link.errors, system_now().checked_add(limit))
     }
 
     /// Takes the next error, if there is one now.

@@ -8,6 +8,7 @@ mod server;
 
 use std::cell::Cell;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -30,14 +31,16 @@ pub(crate) struct Shared<P: Protocol, S> {
     pub(crate) commands: Bounded<Command<P, S>>,
     pub(crate) notice: std::sync::Arc<Notice>,
     pub(crate) outcome: Outcome,
+    local_addr: SocketAddr,
 }
 
 impl<P: Protocol, S> Shared<P, S> {
-    pub(crate) fn new(commands: usize, wake: Wake) -> Self {
+    pub(crate) fn new(commands: usize, wake: Wake, local_addr: SocketAddr) -> Self {
         Self {
             commands: Bounded::new(commands),
             notice: std::sync::Arc::new(Notice::new(wake)),
             outcome: Outcome::default(),
+            local_addr,
         }
     }
 }
@@ -51,7 +54,7 @@ pub(crate) struct Notice {
     stop_asked: AtomicBool,
     phase: AtomicU8,
     connections: AtomicUsize,
-    /// The thread that the loop runs on, by this module's own count.
+    /// The thread that the loop runs on, by this module's own count; 0 once it is over.
     thread: AtomicU64,
 }
 
@@ -142,6 +145,11 @@ impl Notice {
     /// Marks the calling thread as the loop's.
     pub(crate) fn enter_loop(&self) {
         self.thread.store(thread_number(), Ordering::Release);
+    }
+
+    /// The loop is over: the thread that ran it is one like any other, and may wait.
+    pub(crate) fn leave_loop(&self) {
+        self.thread.store(0, Ordering::Release);
     }
 }
 

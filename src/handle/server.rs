@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -58,6 +59,12 @@ pub struct ServerHandle<P: Protocol, S> {
 impl<P: Protocol, S> ServerHandle<P, S> {
     pub(crate) fn new(shared: Arc<Shared<P, S>>) -> Self {
         Self { shared }
+    }
+
+    /// The address that the server listens on, with the port that the system chose where port 0 was asked for.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.shared.local_addr
     }
 
     // The end.
@@ -225,6 +232,34 @@ impl<P: Protocol, S: 'static> ServerHandle<P, S> {
             Some(mut conn) => conn.write(packet),
             None => Err(WriteError::Closed(packet)),
         })
+    }
+
+    /// Leaves a packet for the loop to queue for one connection, if there is room among the commands now; never waits, so
+    /// it also serves on the loop's own thread.
+    ///
+    /// What the connection then says to it is only counted: `Stats::packets_refused`, `Stats::packets_dropped`.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Full`] when as many commands wait as may, and [`WriteError::Closed`] when the server has stopped, give
+    /// the packet back.
+    pub fn try_send(&self, id: ConnectionId, packet: P::Out) -> Result<(), WriteError<P::Out>>
+    where
+        P::Out: Send,
+    {
+        // The command may be refused with the packet in it, and is then a closure that nobody can look into.
+        let packet = Arc::new(Mutex::new(Some(packet)));
+        let parcel = Arc::clone(&packet);
+        let left = self.try_run(move |_, server| {
+            let Some(packet) = lock(&parcel).take() else { return };
+            server.write_or_count(id, packet);
+        });
+        let Err(error) = left else { return Ok(()) };
+        match (lock(&packet).take(), error) {
+            (Some(packet), HandleError::Full) => Err(WriteError::Full(packet)),
+            (Some(packet), _) => Err(WriteError::Closed(packet)),
+            (None, _) => Ok(()), // it was taken by the loop after all
+        }
     }
 
     /// Queues a packet for every connection: see [`ServerRef::broadcast`].

@@ -72,6 +72,7 @@ impl<P: Protocol, S> Reactor<P, S> {
         self.report = Some(report);
         let shared = &self.registry.shared;
         shared.notice.set_phase(Phase::Stopped);
+        shared.notice.leave_loop();
         shared.commands.close_and_clear();
         shared.outcome.set(&Ok(report));
     }

@@ -156,6 +156,10 @@ impl<P: Protocol, S> Drop for Reactor<P, S> {
         if self.registry.lifecycle == Lifecycle::Stopped {
             return;
         }
+        if std::thread::panicking() {
+            let outcome = &self.registry.shared.outcome;
+            outcome.set(&Err(io::Error::other("the loop's thread panicked")));
+        }
         // Every connection that `on_accept` saw gets its `on_closed`, here too.
         self.registry.lifecycle = Lifecycle::Asked { grace: Duration::ZERO };
         self.advance_stop();
