@@ -4,12 +4,10 @@
 //! meanwhile. A handler that panicked is not put back.
 
 use std::any::Any;
-use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Reactor;
 use crate::codec::Protocol;
-use crate::config::PanicPolicy;
 use crate::connection::state::Event;
 use crate::context::{Connection, ServerRef};
 use crate::error::{Blame, CloseReason, Error};
@@ -126,30 +124,11 @@ impl<P: Protocol, S> Reactor<P, S> {
         let called = catch_unwind(AssertUnwindSafe(|| {
             call(&mut self.state, &mut ServerRef::new(&mut self.registry));
         }));
-        called
-            .inspect_err(|panic| {
-                self.registry.stats.caller_errors += 1;
-                self.log_panic(what, &panic_message(&**panic));
-            })
-            .is_ok()
+        called.inspect_err(|panic| self.registry.panicked_alone(what, &**panic)).is_ok()
     }
 
-    /// A handler or a codec of this connection panicked: it ends here, and the others go on.
     pub(super) fn panicked(&mut self, id: ConnectionId, panic: &(dyn Any + Send)) {
-        let message = panic_message(panic);
-        self.log_panic(&id.to_string(), &message);
-        self.registry.leave_error(id, Error::Panic(message));
-        let reason = CloseReason::HandlerPanic;
-        self.registry.transition(id, Event::Abort { reason, reset: true });
-    }
-
-    fn log_panic(&self, who: &str, message: &str) {
-        let aborting = self.registry.config.panic_policy == PanicPolicy::AbortProcess;
-        let end = if aborting { "; the process goes down with it, as configured" } else { "" };
-        note!(self.registry.logger, Error, "{who}: a handler or codec panicked: {message}{end}");
-        if aborting {
-            std::process::abort();
-        }
+        self.registry.panicked(id, panic);
     }
 
     /// Something failed: `on_error` hears of it, and the connection ends in the way that fits.
@@ -196,15 +175,5 @@ fn end_for(error: &Error) -> Event {
         Error::Handler(_) => Event::Close(CloseReason::HandlerError),
         Error::StalledDecoder { .. } => Event::Close(CloseReason::HandlerError),
         Error::Panic(_) => abort(CloseReason::HandlerPanic, true),
-    }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> Cow<'static, str> {
-    if let Some(message) = panic.downcast_ref::<&'static str>() {
-        Cow::Borrowed(message)
-    } else if let Some(message) = panic.downcast_ref::<String>() {
-        Cow::Owned(message.clone())
-    } else {
-        Cow::Borrowed("(a panic without a message)")
     }
 }

@@ -41,7 +41,7 @@ impl<P: Protocol, S> Reactor<P, S> {
             self.registry.abort(id);
             return;
         }
-        self.pump(id);
+        self.registry.pump(id);
         // The reader may have made room.
         self.registry.enqueue_ready(id);
     }

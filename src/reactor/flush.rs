@@ -5,8 +5,6 @@ use crate::codec::Protocol;
 use crate::connection::outbound::Flushed;
 use crate::connection::state::{Event, State};
 use crate::error::Error;
-use crate::handle::Wish;
-use crate::handlers::HandlerError;
 use crate::id::ConnectionId;
 
 impl<P: Protocol, S> Reactor<P, S> {
@@ -70,51 +68,13 @@ impl<P: Protocol, S> Reactor<P, S> {
             && let Some(conn) = self.registry.get(id)
             && conn.link().is_some()
         {
-            self.pump(id);
+            self.registry.pump(id);
         }
         if let Some(conn) = self.registry.get(id)
             && conn.outbound.is_empty()
             && conn.state.awaits_sent()
         {
             self.registry.transition(id, Event::Sent);
-        }
-    }
-
-    /// Moves packets from a connection's handle to its outbox, while the outbox takes them.
-    pub(super) fn pump(&mut self, id: ConnectionId) {
-        loop {
-            let Some(conn) = self.registry.get_mut(id) else { return };
-            if conn.outbound.is_high() || conn.state.is_closed() {
-                return;
-            }
-            let Some(cold) = conn.cold_mut() else { return };
-            let Some(link) = cold.link.clone() else { return };
-            let packet = match cold.stalled.take() {
-                Some(packet) => packet,
-                None => match link.outgoing.try_pop() {
-                    Ok(popped) => popped.item,
-                    Err(_) => {
-                        if link.wish() == Wish::Close {
-                            self.registry.close(id);
-                        }
-                        return;
-                    }
-                },
-            };
-            match self.registry.write(id, packet) {
-                Ok(()) => {}
-                Err(crate::error::WriteError::Full(packet)) => {
-                    // It waits for the outbox to empty; nothing that is written overtakes it but the loop's own.
-                    if let Some(cold) = self.registry.get_mut(id).and_then(|conn| conn.cold_mut()) {
-                        cold.stalled = Some(packet);
-                    }
-                    return;
-                }
-                Err(crate::error::WriteError::Encode(source)) => {
-                    self.registry.queue_error(id, Error::Handler(HandlerError::from_boxed(source)));
-                }
-                Err(_) => self.registry.stats.packets_dropped += 1,
-            }
         }
     }
 }

@@ -4,7 +4,9 @@
 //! queues and states; what follows from it (bytes on the wire, other handlers) goes on one of the lists, for the loop to
 //! see to in the phase that it belongs to. So no handler ever runs inside another.
 
+mod channels;
 mod conn;
+mod panics;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -206,6 +208,9 @@ impl<P: Protocol, S> Registry<P, S> {
 
     /// Takes an event through the state machine, and sees to what follows from it.
     pub(crate) fn transition(&mut self, id: ConnectionId, event: Event) {
+        if matches!(event, Event::Close(_) | Event::Finish | Event::PeerEnd { half_open: false }) {
+            self.gather(id);
+        }
         let Some(conn) = self.get_mut(id) else { return };
         let (next, effect) = conn.state.on(event);
         let changed = next != conn.state;
@@ -215,6 +220,9 @@ impl<P: Protocol, S> Registry<P, S> {
             conn.inbound.clear();
             conn.inbound.resume();
             conn.inbound.unchoke();
+        }
+        if changed {
+            self.narrow(id);
         }
         match effect {
             Effect::Nothing => {}
@@ -447,6 +455,7 @@ impl<P: Protocol, S> Registry<P, S> {
             link.end();
         }
         self.stats.queued_bytes -= cost;
+        self.narrow(id);
         Some(link)
     }
 
