@@ -1,0 +1,388 @@
+//! A world at 60 Hz: it takes moves from its players as they come and sends everyone one snapshot a tick.
+//!
+//! ```sh
+//! cargo run --release --example game_tick                                      # listens on 127.0.0.1:7777
+//! cargo run --release --example game_tick -- --bots 500 --rate 20 --seconds 20 # plays with itself, and reports
+//! ```
+//!
+//! The world is a plain struct that handlers and the tick get as `&mut`; the tick is a timer of the server. How late each
+//! tick comes is measured against its own grid and printed every five seconds and at the end. A player who is too slow for
+//! the snapshots misses some, and holds up nobody. Bots live on a second loop, in a thread of their own, each on an outbound
+//! connection.
+//!
+//! Wire format: a move is two signed bytes, dx and dy. A snapshot is, big-endian, the length of what follows (u32), the
+//! tick (u32), and for each player its number (u32), x and y (i16 each).
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use clap::Parser;
+use hdrhistogram::Histogram;
+use wheelhouse::codec::{Decoder, Encoder, Protocol, WriteBuffer};
+use wheelhouse::{
+    Config, ConnectError, ConnectionId, HandlerError, Handlers, Server, ServerRef, SlowConsumers,
+};
+
+const TICK: Duration = Duration::from_nanos(1_000_000_000 / 60);
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+
+/// A 60 Hz world of players.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// Address to listen on; `:7777` is port 7777 on every interface
+    #[arg(long, default_value = "127.0.0.1:7777", value_name = "HOST:PORT")]
+    addr: String,
+
+    /// Bots that play along
+    #[arg(long, default_value = "0", value_name = "N", value_parser = clap::value_parser!(u32).range(..=9_000))]
+    bots: u32,
+
+    /// Moves a second of each bot
+    #[arg(long, default_value = "20", value_name = "R", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rate: u32,
+
+    /// Stop after so long [default: never]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: Option<u64>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse(); // a bad argument ends here, with exit code 2
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    match serve(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("game_tick: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+// The world.
+
+#[derive(Default)]
+struct World {
+    players: HashMap<ConnectionId, Player>,
+    joined: u32,
+    tick: u32,
+    moves: u64,
+    missed: u64,
+    lateness: Lateness,
+}
+
+struct Player {
+    number: u32,
+    at: (i16, i16),
+}
+
+impl World {
+    fn join(&mut self, id: ConnectionId) {
+        self.joined += 1;
+        self.players.insert(id, Player { number: self.joined, at: (0, 0) });
+    }
+
+    fn apply(&mut self, id: ConnectionId, Move { dx, dy }: Move) -> Result<(), HandlerError> {
+        let player =
+            self.players.get_mut(&id).ok_or_else(|| HandlerError::msg("no such player"))?;
+        let (x, y) = player.at;
+        player.at = (x.wrapping_add(dx.into()), y.wrapping_add(dy.into())); // the world is a torus
+        self.moves += 1;
+        Ok(())
+    }
+
+    /// One step of the world, and what everyone is to see of it.
+    fn step(&mut self) -> Snapshot {
+        self.tick = self.tick.wrapping_add(1);
+        let mut seen = BytesMut::with_capacity(4 + 8 * self.players.len());
+        seen.put_u32(self.tick);
+        for Player { number, at: (x, y) } in self.players.values() {
+            seen.put_u32(*number);
+            seen.put_i16(*x);
+            seen.put_i16(*y);
+        }
+        Snapshot(seen.freeze())
+    }
+
+    fn report(&self) {
+        let Self { players, tick, moves, missed, lateness, .. } = self;
+        let players = players.len();
+        println!(
+            "tick {tick}, {players} players, {moves} moves, {missed} snapshots missed: {lateness}"
+        );
+    }
+}
+
+/// How late the ticks came, in microseconds.
+struct Lateness {
+    next_due: Option<Instant>,
+    micros: Histogram<u64>,
+}
+
+impl Default for Lateness {
+    fn default() -> Self {
+        let micros = Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds in order");
+        Self { next_due: None, micros }
+    }
+}
+
+impl Lateness {
+    /// The tick happens now. Its timer keeps to a grid, and leaves out what it missed.
+    fn note(&mut self, now: Instant) {
+        let Some(mut due) = self.next_due else { return };
+        let late = now.saturating_duration_since(due).as_micros();
+        self.micros.saturating_record(u64::try_from(late).unwrap_or(u64::MAX));
+        while due <= now {
+            due += TICK;
+        }
+        self.next_due = Some(due);
+    }
+}
+
+impl fmt::Display for Lateness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |micros: u64| micros as f64 / 1_000.0;
+        let [p50, p99] = [0.50, 0.99].map(|q| ms(self.micros.value_at_quantile(q)));
+        write!(f, "late by p50 {p50:.2} ms, p99 {p99:.2} ms, max {:.2} ms", ms(self.micros.max()))
+    }
+}
+
+fn serve(args: &Args) -> io::Result<()> {
+    let addr = args.addr.strip_prefix(':').map(|port| format!("0.0.0.0:{port}"));
+    let addr = addr.as_deref().unwrap_or(&args.addr);
+    let server = Server::bind(addr, Game)?
+        .config(Config::default().stop_on_signals(Duration::ZERO))
+        .state(World::default());
+    let listening = server.local_addr();
+    log::info!("listening on {listening}");
+    let mut reactor = server.into_reactor(|world, conn| {
+        world.join(conn.id());
+        conn.handlers()
+            .on_read(|world, conn, step| world.apply(conn.id(), step))
+            .on_closed(|world, conn, _why| drop(world.players.remove(&conn.id())))
+    })?;
+
+    let (world, mut server) = reactor.parts();
+    world.lateness.next_due = Some(server.now() + TICK);
+    server.every(TICK, |world: &mut World, server| {
+        world.lateness.note(now());
+        let report = server.broadcast(world.step(), SlowConsumers::Skip);
+        world.missed += report.skipped as u64;
+    });
+    server.every(REPORT_EVERY, |world: &mut World, _| world.report());
+    if let Some(seconds) = args.seconds {
+        server.after(Duration::from_secs(seconds), |world: &mut World, server| {
+            println!("at the end:");
+            world.report();
+            server.stop(Duration::ZERO);
+        });
+    }
+    let bots = Bots::start(args, listening)?;
+    let report = reactor.run()?;
+    println!("{report}");
+    bots.finish()
+}
+
+// The protocol, from the world's side.
+
+struct Game;
+
+#[derive(Clone, Copy)]
+struct GameCodec;
+
+#[derive(Clone, Copy)]
+struct Move {
+    dx: i8,
+    dy: i8,
+}
+
+/// The tick and the players, without the length in front.
+#[derive(Clone)]
+struct Snapshot(Bytes);
+
+impl Protocol for Game {
+    type In = Move;
+    type Out = Snapshot;
+    type Codec = GameCodec;
+
+    fn codec(&mut self) -> GameCodec {
+        GameCodec
+    }
+}
+
+impl Decoder for GameCodec {
+    type Packet = Move;
+    type Error = std::convert::Infallible;
+
+    fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Move>, Self::Error> {
+        if src.len() < 2 {
+            return Ok(None);
+        }
+        Ok(Some(Move { dx: src.get_i8(), dy: src.get_i8() }))
+    }
+}
+
+impl Encoder<Snapshot> for GameCodec {
+    type Error = io::Error;
+
+    fn encode(&mut self, Snapshot(seen): Snapshot, dst: &mut WriteBuffer) -> io::Result<()> {
+        let length = u32::try_from(seen.len()).map_err(io::Error::other)?;
+        dst.put_u32(length);
+        dst.put_shared(seen);
+        Ok(())
+    }
+
+    fn frame_len(&self, Snapshot(seen): &Snapshot) -> usize {
+        4 + seen.len()
+    }
+
+    fn is_stateless(&self) -> bool {
+        true // one encoding serves all players
+    }
+}
+
+// The same from a player's side.
+
+struct Play;
+
+/// Looks at a snapshot's length and tick, and skips the rest.
+#[derive(Default)]
+struct PlayCodec {
+    to_skip: usize,
+}
+
+/// No world has so many players.
+const LONGEST_SNAPSHOT: u32 = 1 << 20;
+
+impl Protocol for Play {
+    type In = u32;
+    type Out = Move;
+    type Codec = PlayCodec;
+
+    fn codec(&mut self) -> PlayCodec {
+        PlayCodec::default()
+    }
+}
+
+impl Decoder for PlayCodec {
+    type Packet = u32;
+    type Error = io::Error;
+
+    fn decode(&mut self, src: &mut BytesMut) -> io::Result<Option<u32>> {
+        let skipped = self.to_skip.min(src.len());
+        src.advance(skipped);
+        self.to_skip -= skipped;
+        if src.len() < 8 {
+            return Ok(None);
+        }
+        let length = src.get_u32();
+        if !(4..=LONGEST_SNAPSHOT).contains(&length) {
+            return Err(io::Error::other(format!("a snapshot of {length} bytes")));
+        }
+        self.to_skip = length as usize - 4;
+        Ok(Some(src.get_u32()))
+    }
+}
+
+impl Encoder<Move> for PlayCodec {
+    type Error = std::convert::Infallible;
+
+    fn encode(&mut self, Move { dx, dy }: Move, dst: &mut WriteBuffer) -> Result<(), Self::Error> {
+        dst.put_i8(dx);
+        dst.put_i8(dy);
+        Ok(())
+    }
+}
+
+// The bots.
+
+struct Bots {
+    thread: Option<thread::JoinHandle<io::Result<Seen>>>,
+}
+
+/// What the bots saw; the state of their loop.
+#[derive(Default)]
+struct Seen {
+    snapshots: u64,
+    left: u32,
+}
+
+impl Bots {
+    /// Starts a loop for them, if there are to be any, and lets it connect them one after another.
+    fn start(args: &Args, to: SocketAddr) -> io::Result<Self> {
+        let (bots, rate) = (args.bots, args.rate);
+        if bots == 0 {
+            return Ok(Self { thread: None });
+        }
+        let thread = thread::Builder::new()
+            .name("bots".into())
+            .spawn(move || play(to, bots, Duration::from_secs(1) / rate))?;
+        Ok(Self { thread: Some(thread) })
+    }
+
+    fn finish(self) -> io::Result<()> {
+        let Some(thread) = self.thread else { return Ok(()) };
+        let seen = thread.join().map_err(|_| io::Error::other("the bots' thread panicked"))??;
+        println!("the bots saw {} snapshots", seen.snapshots);
+        Ok(())
+    }
+}
+
+/// A loop of players: it ends when the last of them has lost its connection.
+fn play(to: SocketAddr, bots: u32, period: Duration) -> io::Result<Seen> {
+    // Its own listener is there because every server has one; nobody connects to it.
+    let mut reactor = Server::bind("127.0.0.1:0", Play)?
+        .state(Seen { snapshots: 0, left: bots })
+        .into_reactor(|_, conn| conn.handlers())?;
+    for bot in 0..bots {
+        // All spread over one period, so that their moves do not come in one burst.
+        let delay = period * bot / bots;
+        reactor.server().after(delay, move |seen: &mut Seen, server| {
+            if let Err(error) = join(server, to, period) {
+                log::error!("bot {bot}: {error}");
+                seen.left -= 1;
+            }
+        });
+    }
+    while reactor.state().left > 0 {
+        let _ = reactor.turn(None)?;
+    }
+    Ok(std::mem::take(reactor.state_mut()))
+}
+
+/// One bot: it moves in a circle, once in a period.
+fn join(
+    server: &mut ServerRef<'_, Play, Seen>,
+    to: SocketAddr,
+    period: Duration,
+) -> Result<(), ConnectError> {
+    let handlers = Handlers::new()
+        .on_connect(move |_, conn| {
+            let mut step = 0_usize;
+            conn.every(period, move |_, conn| {
+                let (dx, dy) = [(1, 0), (0, 1), (-1, 0), (0, -1)][step % 4];
+                step += 1;
+                if let Err(error) = conn.write(Move { dx, dy }) {
+                    log::debug!("{}: a move was not sent: {error}", conn.id());
+                }
+            });
+        })
+        .on_read(|seen: &mut Seen, _, _tick| {
+            seen.snapshots += 1;
+            Ok(())
+        })
+        .on_closed(|seen, _, _| seen.left -= 1);
+    server.connect(to, Duration::from_secs(5), handlers).map(drop)
+}
+
+/// The moment that a tick really begins, later than the turn that it belongs to.
+#[expect(clippy::disallowed_methods, reason = "the loop's own lateness is measured here")]
+fn now() -> Instant {
+    Instant::now()
+}
