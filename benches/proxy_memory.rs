@@ -70,17 +70,22 @@ fn measure(args: &Args) -> Outcome<bool> {
     let rate = args.rate * 1_000_000;
     let sender = thread::spawn(move || send(&mut source, words));
     let (reader, _) = sink.accept()?;
-    let reading = thread::spawn(move || read_slowly(reader, words, rate));
     let begun = now();
+    let watching = thread::current();
+    let reading = thread::spawn(move || {
+        let read = read_slowly(reader, words, rate);
+        watching.unpark();
+        read
+    });
     while !reading.is_finished() {
         thread::park_timeout(Duration::from_secs(10));
         let (peak, seconds) = (kib(&proxy, "VmHWM:")?, begun.elapsed().as_secs());
         eprintln!("{seconds} s: {peak} KiB at the peak so far");
     }
+    let seconds = begun.elapsed().as_secs_f64();
     sender.join().map_err(|_| "the sender panicked")??;
     reading.join().map_err(|_| "the reader panicked")??;
     let peak = kib(&proxy, "VmHWM:")?;
-    let seconds = begun.elapsed().as_secs_f64();
     println!(
         "{} MiB through the proxy in {seconds:.1} s, read at {} MB/s: {:.1} MiB resident when idle, \
          {:.1} MiB at the peak (limit {})",

@@ -30,6 +30,8 @@ use wheelhouse::{
 };
 
 const TICK: Duration = Duration::from_nanos(1_000_000_000 / 60);
+/// How long players may take to end their side, once the world has ended.
+const GRACE: Duration = Duration::from_secs(2);
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 /// A 60 Hz world of players.
@@ -86,6 +88,10 @@ impl World {
     fn join(&mut self, id: ConnectionId) {
         self.joined += 1;
         self.players.insert(id, Player { number: self.joined, at: (0, 0) });
+    }
+
+    fn leave(&mut self, id: ConnectionId) {
+        self.players.remove(&id);
     }
 
     fn apply(&mut self, id: ConnectionId, Move { dx, dy }: Move) -> Result<(), HandlerError> {
@@ -157,7 +163,7 @@ fn serve(args: &Args) -> io::Result<()> {
     let addr = args.addr.strip_prefix(':').map(|port| format!("0.0.0.0:{port}"));
     let addr = addr.as_deref().unwrap_or(&args.addr);
     let server = Server::bind(addr, Game)?
-        .config(Config::default().stop_on_signals(Duration::ZERO))
+        .config(Config::default().stop_on_signals(GRACE))
         .state(World::default());
     let listening = server.local_addr();
     log::info!("listening on {listening}");
@@ -165,7 +171,7 @@ fn serve(args: &Args) -> io::Result<()> {
         world.join(conn.id());
         conn.handlers()
             .on_read(|world, conn, step| world.apply(conn.id(), step))
-            .on_closed(|world, conn, _why| drop(world.players.remove(&conn.id())))
+            .on_closed(|world, conn, _why| world.leave(conn.id()))
     })?;
 
     let (world, mut server) = reactor.parts();
@@ -180,7 +186,7 @@ fn serve(args: &Args) -> io::Result<()> {
         server.after(Duration::from_secs(seconds), |world: &mut World, server| {
             println!("at the end:");
             world.report();
-            server.stop(Duration::ZERO);
+            server.stop(GRACE);
         });
     }
     let bots = Bots::start(args, listening)?;

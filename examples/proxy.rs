@@ -107,9 +107,9 @@ fn joined_to(other: ConnectionId, handlers: Handlers<BytesCodec, ()>) -> Handler
             }
             Ok(())
         })
-        .on_connect(move |(), conn| with(conn, other, |other| other.resume_read()))
-        .on_drain(move |(), conn| with(conn, other, |other| other.resume_read()))
-        .on_end(move |(), conn| with(conn, other, |other| other.finish()))
+        .on_connect(move |(), conn| with(conn, other, Connection::resume_read))
+        .on_drain(move |(), conn| with(conn, other, Connection::resume_read))
+        .on_end(move |(), conn| with(conn, other, Connection::finish))
         .on_error(|(), conn, error| log::warn!("{} with {}: {error}", conn.id(), conn.peer_addr()))
         .on_closed(move |(), conn, reason| {
             log::info!("{}: {reason}", conn.id());

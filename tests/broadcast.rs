@@ -48,7 +48,9 @@ impl Crowd {
         let stalled = small_peer(server.local_addr());
         let (_, stalled_id) = take(&ids);
         let others: Vec<_> = (1..SUBSCRIBERS).map(|_| peer(server.local_addr())).collect();
-        others.iter().for_each(|_| drop(take(&ids)));
+        others.iter().for_each(|_| {
+            take(&ids);
+        });
         fill(&server, stalled_id);
         Self { server, stalled, stalled_id, others, closed }
     }
@@ -281,7 +283,11 @@ fn encodings(numbering: bool) -> (usize, Vec<String>) {
         assert_eq!(report.sent, 50);
     }
     let calls = encoded.load(Ordering::Relaxed) - before;
-    let close = server.run(|_, server| server.for_each_connection(|conn| conn.close()));
+    let close = server.run(|_, server| {
+        server.for_each_connection(|conn| {
+            conn.close();
+        });
+    });
     close.expect("a running server");
     let got = peers.iter_mut().map(kit::read_to_end).collect();
     drop(peers);

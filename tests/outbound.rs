@@ -29,10 +29,11 @@ fn telling(tell: &mpsc::Sender<Told>) -> Handlers<LinesCodec, ()> {
             connect.send(Told::Connected { to: conn.peer_addr() }).expect("a test");
         })
         .on_read(move |_, _, packet| {
-            Ok(read.send(Told::Read(packet)).map_err(|e| e.to_string()).expect("a test"))
+            read.send(Told::Read(packet)).expect("a test");
+            Ok(())
         })
         .on_error(move |_, _, failure| {
-            error.send(Told::Failed(failure.to_string())).expect("a test")
+            error.send(Told::Failed(failure.to_string())).expect("a test");
         })
         .on_closed(move |_, _, reason| closed.send(Told::Closed(reason)).expect("a test"))
 }
