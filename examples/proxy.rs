@@ -107,26 +107,32 @@ fn joined_to(other: ConnectionId, handlers: Handlers<BytesCodec, ()>) -> Handler
             }
             Ok(())
         })
-        .on_connect(move |(), conn| with(conn, other, Connection::resume_read))
-        .on_drain(move |(), conn| with(conn, other, Connection::resume_read))
-        .on_end(move |(), conn| with(conn, other, Connection::finish))
+        .on_connect(move |(), conn| resume(conn, other))
+        .on_drain(move |(), conn| resume(conn, other))
+        .on_end(move |(), conn| finish(conn, other))
         .on_error(|(), conn, error| log::warn!("{} with {}: {error}", conn.id(), conn.peer_addr()))
         .on_closed(move |(), conn, reason| {
             log::info!("{}: {reason}", conn.id());
-            with(conn, other, |other| match reason {
-                CloseReason::Peer | CloseReason::Local | CloseReason::Shutdown => {
-                    // All that came from here has been passed on, and nothing can be sent back any more.
-                    other.resume_read();
-                    other.close();
-                }
+            let mut server = conn.server();
+            let Some(mut other) = server.connection(other) else { return };
+            match reason {
+                // All that came from here has been passed on, and nothing can be sent back any more.
+                CloseReason::Peer | CloseReason::Local | CloseReason::Shutdown => other.close(),
                 _ => other.abort(), // so that the peer does not take a torn stream for a whole one
-            });
+            }
         })
 }
 
-/// Does something to the other side, where there still is one.
-fn with(conn: &mut Conn<'_>, other: ConnectionId, act: impl FnOnce(&mut Conn<'_>)) {
+/// There is room for what the other side sends.
+fn resume(conn: &mut Conn<'_>, other: ConnectionId) {
     if let Some(mut other) = conn.server().connection(other) {
-        act(&mut other);
+        other.resume_read();
+    }
+}
+
+/// Nothing more comes for the other side.
+fn finish(conn: &mut Conn<'_>, other: ConnectionId) {
+    if let Some(mut other) = conn.server().connection(other) {
+        other.finish();
     }
 }
