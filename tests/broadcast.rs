@@ -4,14 +4,14 @@ mod kit;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use kit::{PATIENCE, lines, peer, read_lines, take};
+use kit::{lines, narrow_peer, peer, read_lines, take};
 use wheelhouse::codec::{BytesCodec, Decoder, Encoder, LinesCodec, Protocol, WriteBuffer};
 use wheelhouse::{
     Broadcast, CloseReason, Config, ConnectionId, Server, ServerHandle, SlowConsumers, Stats,
@@ -45,7 +45,7 @@ impl Crowd {
                 })
             })
             .expect("a server");
-        let stalled = small_peer(server.local_addr());
+        let stalled = narrow_peer(server.local_addr());
         let (_, stalled_id) = take(&ids);
         let others: Vec<_> = (1..SUBSCRIBERS).map(|_| peer(server.local_addr())).collect();
         others.iter().for_each(|_| {
@@ -86,17 +86,6 @@ fn after_a_turn(server: &ServerHandle<LinesCodec, ()>) -> Stats {
     });
     begin.expect("a running server");
     take(&told)
-}
-
-/// A peer whose receive buffer is as small as the kernel allows.
-fn small_peer(address: SocketAddr) -> TcpStream {
-    use socket2::{Domain, Socket, Type};
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.set_recv_buffer_size(1).expect("a socket option");
-    socket.connect(&address.into()).expect("a connection on loopback");
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
-    stream
 }
 
 /// Writes to a connection until neither its outbox nor the kernel takes anything more.

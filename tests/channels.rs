@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use kit::{Hold, begin, handing_out, in_time, lines, peer, read_lines, say, take, trio};
+use kit::{
+    Hold, begin, handing_out, in_time, lines, narrow_peer, peer, read_lines, say, take, trio,
+};
 use wheelhouse::codec::LinesCodec;
 use wheelhouse::{
     CloseReason, Config, ConnectionHandle, Error, HandleError, HandlerError, ReadError, Turn,
@@ -29,7 +31,7 @@ fn gate() -> (Arc<AtomicBool>, Arc<AtomicBool>) {
 #[test]
 fn a_handler_that_answers_each_packet_never_finds_the_outbox_full() {
     const PACKETS: usize = 12_000;
-    let answer = "a".repeat(1_000); // 12 MB in all, more than the kernel's buffers hold
+    let answer = "a".repeat(1_000); // 12 MB in all, more than the kernel holds for a narrow peer
     let (tell, told) = mpsc::channel();
     let server = lines()
         .config(Config::default().outbox(2_000, 8_000, 10_000))
@@ -43,7 +45,7 @@ fn a_handler_that_answers_each_packet_never_finds_the_outbox_full() {
                 .on_error(move |_, _, error| tell.send(error.to_string()).expect("a test"))
         })
         .expect("a server");
-    let mut peer = peer(server.local_addr());
+    let mut peer = narrow_peer(server.local_addr());
     let requests: String = (0..PACKETS).map(|n| format!("{n}\n")).collect();
     say(&mut peer, &requests); // all of them before the first answer is read
     let answers = in_time("reading the answers", move || {

@@ -416,6 +416,29 @@ fn a_handle_knows_its_connection() {
 }
 
 #[test]
+fn a_handle_that_is_made_too_late_knows_it() {
+    let (tell, ids) = mpsc::channel();
+    let server = lines()
+        .start(move |(), conn| {
+            tell.send(conn.id()).expect("a test");
+            conn.handlers()
+        })
+        .expect("a server");
+    let _peer = peer(server.local_addr());
+    let id = take(&ids);
+    let made = server.run(move |(), server| {
+        let mut conn = server.connection(id).expect("it is open");
+        conn.close();
+        conn.handle()
+    });
+    let handle = made.expect("a running server"); // the connection lingers: the peer has not ended its side
+    assert!(handle.is_closed());
+    let write = handle.try_write("late".into());
+    assert!(matches!(write, Err(WriteError::Closed(packet)) if packet == "late"));
+    assert_eq!(handle.try_read(), Err(ReadError::Closed));
+}
+
+#[test]
 fn a_server_handle_knows_how_the_server_stands() {
     let (server, peer, handle) = trio(Config::default());
     assert!(server.is_running() && !server.is_shutting_down() && !server.is_closed());

@@ -39,11 +39,24 @@ pub(crate) fn handing_out(
 
 /// A peer that fails, rather than hangs, where nothing comes.
 pub(crate) fn peer(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("a connection on loopback");
+    patient(TcpStream::connect(address).expect("a connection on loopback"))
+}
+
+fn patient(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
     stream.set_write_timeout(Some(PATIENCE)).expect("a socket option");
     stream.set_nodelay(true).expect("a socket option");
     stream
+}
+
+/// A peer with a small receive buffer, which does not grow: what it does not read fills the server's outbox soon. (The
+/// kernel's own measure may be 32 MiB.)
+pub(crate) fn narrow_peer(address: SocketAddr) -> TcpStream {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(32 * 1024).expect("a socket option");
+    socket.connect(&address.into()).expect("a connection on loopback");
+    patient(socket.into())
 }
 
 /// One of everything: a server without handlers, a peer of it, and that connection's handle.
