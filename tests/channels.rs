@@ -91,7 +91,7 @@ fn a_write_to_a_full_channel_blocks_its_thread() {
 
 #[test]
 fn a_peer_that_does_not_read_blocks_the_writing_thread() {
-    let config = Config::default().outbox(1_000, 4_000, 8_000).handle_writes(2);
+    let config = Config::default().outbox(1_000, 4_000, 8 << 20).handle_writes(2);
     let (server, peer, handle) = trio(config);
     // However large the kernel's buffers, one of these does not get through.
     let mut sent = 0_usize;

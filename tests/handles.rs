@@ -457,6 +457,35 @@ fn a_server_handle_knows_how_the_server_stands() {
 }
 
 #[test]
+fn a_protocol_that_panics_turns_a_newcomer_away_alone() {
+    use wheelhouse::codec::{BytesCodec, Protocol};
+    struct Moody(u32);
+    impl Protocol for Moody {
+        type In = bytes::Bytes;
+        type Out = bytes::Bytes;
+        type Codec = BytesCodec;
+        fn codec(&mut self) -> BytesCodec {
+            self.0 += 1;
+            assert_ne!(self.0, 2, "on purpose, for the second connection");
+            BytesCodec::new()
+        }
+    }
+    let server = wheelhouse::Server::bind("127.0.0.1:0", Moody(0))
+        .expect("a free port")
+        .start(|(), conn| conn.handlers().on_read(|(), conn, data| Ok(conn.write(data)?)))
+        .expect("a server");
+    let [mut first, mut second, mut third] = std::array::from_fn(|_| peer(server.local_addr()));
+    assert_eq!(kit::read_to_end(&mut second), "", "turned away");
+    for well in [&mut first, &mut third] {
+        say(well, "alive");
+        well.shutdown(std::net::Shutdown::Write).expect("a socket that is open");
+        assert_eq!(kit::read_to_end(well), "alive");
+    }
+    let stats = server.stats().expect("a running server");
+    assert_eq!((stats.accepted, stats.rejected, stats.caller_errors), (2, 1, 1));
+}
+
+#[test]
 fn a_codec_that_panics_on_a_handles_packet_ends_its_connection_alone() {
     use bytes::{Bytes, BytesMut};
     use wheelhouse::codec::{BytesCodec, Decoder, Encoder, WriteBuffer};

@@ -156,6 +156,9 @@ impl<P: Protocol> ConnectionHandle<P> {
 
     /// Queues a packet; blocks while the queue is full.
     ///
+    /// What was queued when the connection begins to close is sent first, as far as the outbox's hard cap allows; what is
+    /// not sent is counted in `Stats::packets_dropped`.
+    ///
     /// # Errors
     ///
     /// [`WriteError::Closed`] gives the packet back when the connection is over, also while this call waits;
@@ -232,6 +235,9 @@ impl<P: Protocol> ConnectionHandle<P> {
     }
 
     /// The packets as they come, until the connection is over: `for packet in handle.packets()`.
+    ///
+    /// With `Config::half_open` it ends with the peer's stream, and what is still to be answered can be: then
+    /// [`close`](Self::close). Without it, the connection closes of itself at the peer's end, and late answers are refused.
     #[must_use]
     pub fn packets(&self) -> Packets<P> {
         Packets { handle: self.clone() }

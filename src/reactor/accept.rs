@@ -1,6 +1,7 @@
 //! Newcomers: taking them in, turning them away, and living without descriptors.
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Reactor;
 use crate::codec::Protocol;
@@ -128,7 +129,17 @@ impl<P: Protocol, S> Reactor<P, S> {
             self.reject(peer, format_args!("{address} has its {limit} connections"));
             return;
         }
-        let id = registry.insert(Some(socket), peer, Origin::Inbound);
+        // It makes the connection's codec, which is users' code.
+        let inserted =
+            catch_unwind(AssertUnwindSafe(|| registry.insert(Some(socket), peer, Origin::Inbound)));
+        let id = match inserted {
+            Ok(id) => id,
+            Err(panic) => {
+                self.registry.panicked_alone("a newcomer", &*panic);
+                self.registry.stats.rejected += 1;
+                return;
+            }
+        };
         let registered = match registry.conns[id.slot()].socket.as_mut() {
             Some(socket) => self.driver.register(socket, id.to_token()),
             None => Ok(()),
