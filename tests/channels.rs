@@ -127,6 +127,18 @@ fn number(line: String) -> usize {
     line.split(' ').next().and_then(|first| first.parse().ok()).expect("a number first")
 }
 
+#[test]
+fn what_waits_in_a_channel_follows_as_the_outbox_drains() {
+    let (server, peer, handle) = trio(Config::default().outbox(100, 400, 100_000));
+    let hold = Hold::of(&server);
+    for n in 0..50 {
+        handle.try_write(format!("{n} {}", "x".repeat(1_000))).expect("room"); // each is over the high mark
+    }
+    handle.close();
+    hold.release();
+    assert_eq!(read_lines(peer).map(number).collect::<Vec<_>>(), (0..50).collect::<Vec<_>>());
+}
+
 // `select { case ch <- p: default: }`
 
 #[test]
