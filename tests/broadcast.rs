@@ -11,10 +11,10 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use kit::{lines, narrow_peer, peer, read_lines, take};
+use kit::{after_a_turn, lines, narrow_peer, peer, read_lines, take};
 use wheelhouse::codec::{BytesCodec, Decoder, Encoder, LinesCodec, Protocol, WriteBuffer};
 use wheelhouse::{
-    Broadcast, CloseReason, Config, ConnectionId, Server, ServerHandle, SlowConsumers, Stats,
+    Broadcast, CloseReason, Config, ConnectionId, Server, ServerHandle, SlowConsumers,
 };
 
 const SUBSCRIBERS: usize = 1_000;
@@ -71,21 +71,6 @@ impl Crowd {
             assert_eq!(read_lines(other).take(ROUNDS).collect::<Vec<_>>(), all);
         }
     }
-}
-
-/// How the server stands when what has been written so far has been flushed: in the turn after this one.
-fn after_a_turn(server: &ServerHandle<LinesCodec, ()>) -> Stats {
-    let (tell, told) = mpsc::channel();
-    let begin = server.run(move |(), server| {
-        // A timer that is set by a command fires in the same turn, before the flush; one that is set by it, after.
-        server.after(Duration::ZERO, move |(), server| {
-            server.after(Duration::ZERO, move |(), server| {
-                tell.send(server.stats()).expect("a test");
-            });
-        });
-    });
-    begin.expect("a running server");
-    take(&told)
 }
 
 /// Writes to a connection until neither its outbox nor the kernel takes anything more.

@@ -11,7 +11,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use kit::{
-    Hold, begin, handing_out, in_time, lines, narrow_peer, peer, read_lines, say, take, trio,
+    Hold, after_a_turn, begin, handing_out, in_time, lines, narrow_peer, peer, read_lines, say,
+    take, trio,
 };
 use wheelhouse::codec::LinesCodec;
 use wheelhouse::{
@@ -48,6 +49,13 @@ fn a_handler_that_answers_each_packet_never_finds_the_outbox_full() {
     let mut peer = narrow_peer(server.local_addr());
     let requests: String = (0..PACKETS).map(|n| format!("{n}\n")).collect();
     say(&mut peer, &requests); // all of them before the first answer is read
+    let mut taken = 0;
+    let mut turns_without = 0;
+    while taken == 0 || turns_without < 5 {
+        let before = std::mem::replace(&mut taken, after_a_turn(&server).packets_in);
+        turns_without = if taken == before { turns_without + 1 } else { 0 };
+    }
+    assert!(taken < PACKETS as u64, "it went on though its peer takes no answers");
     let answers = in_time("reading the answers", move || {
         let numbers = read_lines(peer).take(PACKETS);
         numbers.map(|line| line.split(' ').next().map(str::parse::<usize>)).collect::<Vec<_>>()

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use wheelhouse::codec::LinesCodec;
-use wheelhouse::{Config, Connection, ConnectionHandle, Handlers, Server, ServerHandle};
+use wheelhouse::{Config, Connection, ConnectionHandle, Handlers, Server, ServerHandle, Stats};
 
 /// Longer than anything here may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -67,6 +67,21 @@ pub(crate) fn trio(
     let peer = peer(server.local_addr());
     let handle = take(&handles);
     (server, peer, handle)
+}
+
+/// How the server stands when what has been written so far has been flushed: in the turn after this one.
+pub(crate) fn after_a_turn(server: &ServerHandle<LinesCodec, ()>) -> Stats {
+    let (tell, told) = mpsc::channel();
+    let begin = server.run(move |(), server| {
+        // A timer that is set by a command fires in the same turn, before the flush; one that is set by it, after.
+        server.after(Duration::ZERO, move |(), server| {
+            server.after(Duration::ZERO, move |(), server| {
+                tell.send(server.stats()).expect("a test");
+            });
+        });
+    });
+    begin.expect("a running server");
+    take(&told)
 }
 
 /// The next thing from a channel that is sure to bring one.
