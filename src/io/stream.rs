@@ -19,7 +19,6 @@ pub trait Stream {
     /// # Errors
     ///
     /// `WouldBlock` when there is nothing now; anything else ends the connection.
-    #[inline]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize>;
 
     /// Writes as much as fits, as `write(2)`.
