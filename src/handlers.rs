@@ -60,7 +60,7 @@ impl fmt::Debug for HandlerError {
     }
 }
 
-type OnRead<P, S> = Box<
+pub(crate) type OnRead<P, S> = Box<
     dyn FnMut(&mut S, &mut Connection<'_, P, S>, <P as Protocol>::In) -> Result<(), HandlerError>,
 >;
 type OnError<P, S> = Box<dyn FnMut(&mut S, &mut Connection<'_, P, S>, Error)>;

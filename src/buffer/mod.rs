@@ -6,6 +6,6 @@
 mod read;
 mod write;
 
-pub(crate) use self::read::{Chunk, Filled, ReadBuffer};
+pub(crate) use self::read::{Filled, ReadBuffer, own_rest};
 pub use self::write::WriteBuffer;
 pub(crate) use self::write::{BufferPool, MAX_SLICES, Mark};

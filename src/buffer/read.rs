@@ -1,16 +1,15 @@
 //! The loop's own read memory, shared by all connections.
 //!
-//! A read goes into one block that stays initialised. What came is then handed to the decoder in one of three places, by
-//! what is cheapest to keep:
+//! A read goes into a block that stays initialised. What came is then handed to the decoder in one of two places, by what
+//! is cheapest to keep:
 //!
-//! - A few bytes are copied to a second, small block, behind those of earlier reads. The first block is untouched and
-//!   stays in the cache, and a packet that is kept holds on to little.
-//! - Many bytes are split off the block itself, which goes on behind them. When little of it is left, it takes its whole
-//!   length back if all packets cut from it are gone, or a fresh zeroed one if some are held.
-//! - What belongs to a long unfinished packet is appended to it, in memory of the connection's own.
+//! - As a rule it is cut off the block, which goes on behind it: nothing is copied. Where an unfinished packet waits for it,
+//!   the read leaves room in front, and the shorter piece moves there.
+//! - A few bytes of a long unfinished packet are appended to it, in memory of the connection's own.
 //!
-//! So no read is zero-filled, no byte is moved more than a constant number of times however the peer slices its stream,
-//! and 64 KiB of input cost one allocation at most.
+//! When little of the block is left, it takes its whole length back if all packets cut from it are gone, or a fresh zeroed
+//! one if some are held. So no read is zero-filled, no byte is moved more than a constant number of times however the peer
+//! slices its stream, and 64 KiB of input whose packets have gone cost no allocation.
 
 use std::io;
 
@@ -22,37 +21,16 @@ const BLOCK: usize = 64 * 1024;
 /// With less than this left, the block begins anew.
 const LOW: usize = 16 * 1024;
 
-/// A read of at least so many bytes is split off rather than copied.
-const MANY: usize = 4 * 1024;
-
 /// The longest unfinished packet that is put in front of the bytes behind it; a longer one grows where it is.
 const HEADROOM: usize = BLOCK / 4;
+
+/// The block is zeroed in pieces of this length.
+const STEP: usize = 1024;
 
 #[derive(Debug)]
 pub(crate) struct ReadBuffer {
     /// Initialised and free: its *length* is what can be read into.
     block: BytesMut,
-    /// Takes the copies. Empty, but for the time that a chunk lies here.
-    small: BytesMut,
-}
-
-/// Bytes on their way to a decoder.
-#[derive(Debug)]
-pub(crate) struct Chunk {
-    place: Place,
-    /// How many bytes were ever put in; what is not there any more was consumed.
-    fed: usize,
-}
-
-/// Where the bytes of a chunk are.
-#[derive(Debug)]
-enum Place {
-    /// In the loop's small block.
-    Small,
-    /// Cut from the loop's large block, which they keep alive.
-    Cut(BytesMut),
-    /// In memory of the connection's own.
-    Own(BytesMut),
 }
 
 /// What one read brought.
@@ -61,134 +39,83 @@ pub(crate) struct Filled {
     /// 0 is the end of the stream.
     pub(crate) got: usize,
     pub(crate) asked: usize,
+    /// What is held now is cut from the block, which it keeps alive; otherwise it is in memory of the connection's own.
+    pub(crate) is_cut: bool,
 }
 
 impl Filled {
     /// The socket gave less than it was asked for: it is empty now.
+    #[inline]
     pub(crate) fn drained(self) -> bool {
         self.got < self.asked
     }
 }
 
-impl Chunk {
-    /// What a connection held, on its way to the decoder again.
-    #[inline]
-    pub(crate) fn of(held: BytesMut) -> Self {
-        let fed = held.len();
-        Self { place: if fed == 0 { Place::Small } else { Place::Own(held) }, fed }
+/// Makes a connection own what its decoder has left, out of `fed` bytes that it was given.
+///
+/// That moves to memory of its own where it would keep a larger piece alive: no more bytes than were consumed or read, so
+/// the cost stays linear.
+#[inline]
+pub(crate) fn own_rest(held: &mut BytesMut, is_cut: bool, fed: usize) {
+    if held.is_empty() {
+        *held = BytesMut::new();
+    } else if is_cut || fed - held.len() >= held.len() {
+        *held = BytesMut::from(&held[..]);
     }
 }
 
 impl ReadBuffer {
     pub(crate) fn new() -> Self {
-        Self { block: BytesMut::zeroed(BLOCK), small: BytesMut::with_capacity(BLOCK) }
+        Self { block: BytesMut::zeroed(BLOCK) }
     }
 
-    /// The bytes themselves.
-    #[inline]
-    pub(crate) fn bytes<'a>(&'a mut self, chunk: &'a mut Chunk) -> &'a mut BytesMut {
-        match &mut chunk.place {
-            Place::Small => &mut self.small,
-            Place::Cut(bytes) | Place::Own(bytes) => bytes,
-        }
-    }
-
-    /// Reads once, at most `limit` bytes, and puts what came behind what is in `chunk`.
+    /// Reads once, at most `limit` bytes, and puts what came behind what is in `held`.
     ///
     /// # Errors
     ///
-    /// Those of `read`; `chunk` is then as it was.
+    /// Those of `read`; `held` is then as it was.
     #[inline]
     pub(crate) fn fill(
         &mut self,
-        chunk: &mut Chunk,
+        held: &mut BytesMut,
         limit: usize,
         read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
     ) -> io::Result<Filled> {
         if self.block.len() < LOW {
             self.renew_block();
         }
-        let held = self.bytes(chunk).len();
-        let headroom = if held <= HEADROOM.min(self.block.len() / 2) { held } else { 0 };
+        if !held.is_empty() {
+            return self.fill_behind(held, limit, read);
+        }
+        let asked = limit.min(self.block.len());
+        let got = read(&mut self.block[..asked])?;
+        if got > 0 {
+            *held = self.block.split_to(got);
+        }
+        Ok(Filled { got, asked, is_cut: true })
+    }
+
+    /// The shorter of what is held and what comes moves to the other.
+    #[inline(never)]
+    fn fill_behind(
+        &mut self,
+        held: &mut BytesMut,
+        limit: usize,
+        read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<Filled> {
+        let fits_in_front = held.len() <= HEADROOM.min(self.block.len() / 2);
+        let headroom = if fits_in_front { held.len() } else { 0 };
         let asked = limit.min(self.block.len() - headroom);
         let got = read(&mut self.block[headroom..headroom + asked])?;
-        debug_assert!(got <= asked, "a stream said that it read more than it was asked for");
-        chunk.fed += got;
-        if got >= MANY && headroom == held {
-            self.split_off(chunk, held, got);
-        } else if got > 0 {
-            if let Place::Small = chunk.place {
-                self.small.extend_from_slice(&self.block[headroom..headroom + got]);
-            } else {
-                self.join(chunk, headroom, got);
-            }
-        }
-        Ok(Filled { got, asked })
-    }
-
-    /// The bytes leave with the part of the block that they are in, those that were held in front.
-    fn split_off(&mut self, chunk: &mut Chunk, held: usize, got: usize) {
-        if held > 0 {
-            let bytes = match &mut chunk.place {
-                Place::Small => &mut self.small,
-                Place::Cut(bytes) | Place::Own(bytes) => bytes,
-            };
-            self.block[..held].copy_from_slice(bytes);
-            bytes.clear();
-        }
-        chunk.place = Place::Cut(self.block.split_to(held + got));
-    }
-
-    /// The shorter of what is held and what came moves to the other.
-    fn join(&mut self, chunk: &mut Chunk, at: usize, got: usize) {
-        let (Place::Cut(bytes) | Place::Own(bytes)) = &mut chunk.place else { return };
-        let came = &self.block[at..at + got];
-        if bytes.len() <= got {
-            self.small.extend_from_slice(bytes);
-            self.small.extend_from_slice(came);
-            chunk.place = Place::Small;
+        let is_cut = fits_in_front && held.len() <= got;
+        if is_cut {
+            self.block[..headroom].copy_from_slice(held);
+            *held = self.block.split_to(headroom + got);
         } else {
-            // A slice of the large block has no room behind it: this moves it to memory of its own, which then grows by
-            // doubling.
-            bytes.extend_from_slice(came);
-            chunk.place = Place::Own(std::mem::take(bytes));
+            // A slice of the block has no room behind it: this moves it to memory of its own, which then grows by doubling.
+            held.extend_from_slice(&self.block[headroom..headroom + got]);
         }
-    }
-
-    /// Takes a chunk back once decoding has stopped, and returns what of it the connection must hold.
-    ///
-    /// That moves to memory of its own where it would keep a larger piece alive: no more bytes than were consumed or read,
-    /// so the cost stays linear.
-    #[inline]
-    pub(crate) fn put_back(&mut self, chunk: Chunk) -> BytesMut {
-        let Chunk { place, fed } = chunk;
-        match place {
-            Place::Small if self.small.is_empty() => BytesMut::new(),
-            Place::Small => {
-                let held = BytesMut::from(&self.small[..]);
-                self.small.clear();
-                held
-            }
-            Place::Cut(bytes) => BytesMut::from(&bytes[..]),
-            Place::Own(bytes) => {
-                let consumed = fed - bytes.len();
-                if consumed > 0 && consumed >= bytes.len() {
-                    BytesMut::from(&bytes[..])
-                } else {
-                    bytes
-                }
-            }
-        }
-    }
-
-    /// Forgets what lies here of a chunk whose connection decodes no more.
-    pub(crate) fn reset(&mut self) {
-        self.small.clear();
-    }
-
-    /// Drops the chunk that a panic took with it: its bytes must not meet the next connection's.
-    pub(crate) fn drop_lost_chunk(&mut self) {
-        self.small.clear();
+        Ok(Filled { got, asked, is_cut })
     }
 
     /// Reads once and forgets what came: for a peer whose input no longer matters.
@@ -200,14 +127,17 @@ impl ReadBuffer {
             self.renew_block();
         }
         let asked = self.block.len();
-        Ok(Filled { got: read(&mut self.block)?, asked })
+        Ok(Filled { got: read(&mut self.block)?, asked, is_cut: false })
     }
 
     #[cold]
     fn renew_block(&mut self) {
         self.block.clear();
         if self.block.try_reclaim(BLOCK) {
-            self.block.resize(BLOCK, 0);
+            // In steps: a long fill is one string instruction, which a count of instructions takes byte by byte.
+            for filled in (STEP..=BLOCK).step_by(STEP) {
+                self.block.resize(filled, 0);
+            }
         } else {
             self.block = BytesMut::zeroed(BLOCK);
         }

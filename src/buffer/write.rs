@@ -191,17 +191,21 @@ impl WriteBuffer {
     /// Empties the buffer for its next user; an unusually large one gives its memory back.
     #[inline]
     pub(crate) fn recycle(&mut self) {
-        if self.segment_bytes > 0 {
-            self.segments.clear();
-            self.segment_bytes = 0;
+        self.tail.clear();
+        if self.segments.capacity() > 0 || self.tail.capacity() > KEEP_CAPACITY {
+            self.shed_memory();
         }
+    }
+
+    #[cold]
+    fn shed_memory(&mut self) {
+        self.segments.clear();
+        self.segment_bytes = 0;
         if self.segments.capacity() > MAX_SLICES {
             self.segments = VecDeque::new();
         }
         if self.tail.capacity() > KEEP_CAPACITY {
             self.tail = BytesMut::new();
-        } else {
-            self.tail.clear();
         }
     }
 }
@@ -219,7 +223,7 @@ impl BufferPool {
         self.0.pop().unwrap_or_default()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn give_back(&mut self, mut buffer: Box<WriteBuffer>) {
         if self.0.len() < Self::MAX {
             buffer.recycle();

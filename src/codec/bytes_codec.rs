@@ -40,7 +40,7 @@ impl Decoder for BytesCodec {
 
     #[inline]
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, Infallible> {
-        if src.is_empty() { Ok(None) } else { Ok(Some(src.split().freeze())) }
+        if src.is_empty() { Ok(None) } else { Ok(Some(std::mem::take(src).freeze())) }
     }
 
     fn detach(packet: Bytes) -> Bytes {

@@ -1,11 +1,14 @@
 //! From bytes to packets, one step at a time: what one connection holds of its input.
 //!
-//! An idle connection holds nothing here. What the decoder left unconsumed is owned by the connection, never a slice of the
-//! loop's read buffer, so that half a packet of ten bytes does not keep 64 KiB alive.
+//! An idle connection holds nothing here. While its input is decoded, a connection holds what came; what the decoder then
+//! leaves unconsumed is owned by the connection, never a slice of the loop's read buffer, so that half a packet of ten bytes
+//! does not keep 64 KiB alive.
+
+use std::io;
 
 use bytes::BytesMut;
 
-use crate::buffer::{Chunk, Filled};
+use crate::buffer::{Filled, own_rest};
 use crate::clock::Tick;
 use crate::codec::Decoder;
 use crate::error::Error;
@@ -39,6 +42,8 @@ enum Rest {
 #[derive(Debug)]
 pub(crate) struct Inbound {
     held: BytesMut,
+    /// What is held is a slice of the loop's read buffer: only for the time of its decoding.
+    is_cut: bool,
     rest: Rest,
     source: Source,
     /// `pause_read` was called.
@@ -68,6 +73,7 @@ impl Default for Inbound {
     fn default() -> Self {
         Self {
             held: BytesMut::new(),
+            is_cut: false,
             rest: Rest::Unfinished,
             source: Source::Drained,
             paused: false,
@@ -95,7 +101,19 @@ impl Inbound {
         }
     }
 
-    #[inline]
+    /// What a failed read means for the decoding; `None`: it is to be tried again.
+    #[cold]
+    pub(crate) fn note_read_error<Packet>(&mut self, error: io::Error) -> Option<Step<Packet>> {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                self.note_would_block();
+                Some(Step::NeedsBytes)
+            }
+            io::ErrorKind::Interrupted => None,
+            _ => Some(Step::Failed(Error::Io { during: "read", source: error })),
+        }
+    }
+
     pub(crate) fn note_would_block(&mut self) {
         if self.source != Source::Ended {
             self.source = Source::Drained;
@@ -106,6 +124,7 @@ impl Inbound {
     /// the end has been told already, for it will not be told again.
     #[inline]
     pub(crate) fn note_filled(&mut self, filled: Filled) {
+        self.is_cut = filled.is_cut;
         if filled.got == 0 && filled.asked > 0 {
             self.source = Source::Ended;
             return;
@@ -169,19 +188,16 @@ impl Inbound {
 
     // Decoding.
 
-    /// Takes the bytes out, to be decoded and given back by [`put_back`](Self::put_back).
+    /// What is held, to be read into.
     #[inline]
-    pub(crate) fn take(&mut self) -> Chunk {
-        Chunk::of(std::mem::take(&mut self.held))
+    pub(crate) fn held_mut(&mut self) -> &mut BytesMut {
+        &mut self.held
     }
 
-    /// One step of the decoder over what there is.
+    /// One step of the decoder over what is held.
     #[inline]
-    pub(crate) fn step<D: Decoder>(
-        &mut self,
-        codec: &mut D,
-        src: &mut BytesMut,
-    ) -> Step<D::Packet> {
+    pub(crate) fn step<D: Decoder>(&mut self, codec: &mut D) -> Step<D::Packet> {
+        let src = &mut self.held;
         let before = src.len();
         let ended = self.source == Source::Ended;
         let decoded = if ended { codec.decode_eof(src) } else { codec.decode(src) };
@@ -210,10 +226,11 @@ impl Inbound {
         }
     }
 
-    /// Holds what was not consumed.
+    /// Ends the decoding for this time: what is left of the `fed` bytes that were there is owned from here on.
     #[inline]
-    pub(crate) fn put_back(&mut self, rest: BytesMut) {
-        self.held = rest;
+    pub(crate) fn own_rest(&mut self, fed: usize) {
+        own_rest(&mut self.held, self.is_cut, fed);
+        self.is_cut = false;
     }
 
     /// Drops everything that is held: the connection decodes no more.
@@ -242,5 +259,11 @@ impl Inbound {
     #[inline]
     pub(crate) fn unfinished_since(&self) -> Option<Tick> {
         self.unfinished_since
+    }
+
+    /// Bytes held back undecoded.
+    #[inline]
+    pub(crate) fn held(&self) -> usize {
+        self.held.len()
     }
 }

@@ -173,10 +173,11 @@ impl Outbound {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(taken) => {
                     written += taken;
-                    buffer.consume(taken);
-                    self.queued = buffer.cost();
-                    if self.queued == 0 {
+                    if taken == buffer.queued() {
                         self.release(pool);
+                    } else {
+                        buffer.consume(taken);
+                        self.queued = buffer.cost();
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

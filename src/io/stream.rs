@@ -1,11 +1,12 @@
 //! A connected socket: bytes in, bytes out, the end of a stream.
 
 use std::fmt;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use mio::net::TcpStream;
+use rustix::net::{RecvFlags, SendFlags};
 use socket2::SockRef;
 
 use crate::buffer::{MAX_SLICES, WriteBuffer};
@@ -75,7 +76,10 @@ impl Socket {
     #[inline]
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(tcp) => tcp.read(buf),
+            Self::Tcp(tcp) => tcp.try_io(|| {
+                let (_, got) = rustix::net::recv(&*tcp, buf, RecvFlags::empty())?;
+                Ok(got)
+            }),
             Self::Custom(stream) => stream.read(buf),
         }
     }
@@ -83,12 +87,17 @@ impl Socket {
     /// Writes the front of a buffer: by a plain write where it is in one place, otherwise by a vectored one.
     #[inline]
     pub(crate) fn write_from(&mut self, buffer: &WriteBuffer) -> io::Result<usize> {
-        if let Some(bytes) = buffer.contiguous() {
-            return match self {
-                Self::Tcp(tcp) => tcp.write(bytes),
-                Self::Custom(stream) => stream.write(bytes),
-            };
+        match (self, buffer.contiguous()) {
+            (Self::Tcp(tcp), Some(bytes)) => {
+                tcp.try_io(|| Ok(rustix::net::send(&*tcp, bytes, no_signal())?))
+            }
+            (Self::Custom(stream), Some(bytes)) => stream.write(bytes),
+            (socket, None) => socket.write_vectored(buffer),
         }
+    }
+
+    #[inline(never)]
+    fn write_vectored(&mut self, buffer: &WriteBuffer) -> io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         let filled = buffer.fill_slices(&mut slices);
         match self {
@@ -133,18 +142,18 @@ impl Socket {
 /// `sendmsg` with `MSG_NOSIGNAL`: where the host program has not ignored SIGPIPE, a plain `writev` to a peer that has gone
 /// would kill the process.
 fn send_vectored(tcp: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    SockRef::from(tcp).send_vectored_with_flags(slices, no_signal())
+    SockRef::from(tcp).send_vectored_with_flags(slices, no_signal().bits() as i32)
 }
 
 #[cfg(not(target_vendor = "apple"))]
-fn no_signal() -> i32 {
-    rustix::net::SendFlags::NOSIGNAL.bits() as i32
+fn no_signal() -> SendFlags {
+    SendFlags::NOSIGNAL
 }
 
 /// There the option is the socket's (`SO_NOSIGPIPE`), and the standard library sets it on each.
 #[cfg(target_vendor = "apple")]
-fn no_signal() -> i32 {
-    0
+fn no_signal() -> SendFlags {
+    SendFlags::empty()
 }
 
 impl fmt::Debug for Socket {

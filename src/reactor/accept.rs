@@ -49,6 +49,7 @@ impl Acceptor {
 
 impl<P: Protocol, S> Reactor<P, S> {
     /// The phase: takes newcomers off the backlog, as many as one turn may.
+    #[inline(never)]
     pub(super) fn accept(&mut self) {
         for _ in 0..self.registry.config.accepts_per_turn {
             if !self.acceptor.is_ready() {

@@ -11,7 +11,7 @@ use crate::codec::Protocol;
 use crate::connection::state::Event;
 use crate::context::{Connection, ServerRef};
 use crate::error::{Blame, CloseReason, Error};
-use crate::handlers::{HandlerError, Rare};
+use crate::handlers::{HandlerError, OnRead, Rare};
 use crate::id::ConnectionId;
 use crate::logging::note;
 
@@ -33,18 +33,15 @@ impl<P: Protocol, S> Reactor<P, S> {
         }
     }
 
-    /// Hands a packet to `on_read`, which must be set. Panics pass through: the caller catches them once for a batch.
+    /// Hands a packet to the `on_read` that was taken out for it. Panics pass through: the caller catches them once for a
+    /// batch.
+    #[inline(always)]
     pub(super) fn call_read(
         &mut self,
         id: ConnectionId,
+        mut on_read: OnRead<P, S>,
         packet: P::In,
     ) -> Result<(), HandlerError> {
-        let conn = &mut self.registry.conns[id.slot()];
-        let Some(mut on_read) = conn.handlers.on_read.take() else {
-            debug_assert!(false, "a packet for an on_read that is not there");
-            return Ok(());
-        };
-        conn.duty.replaced = false;
         let result = on_read(&mut self.state, &mut Connection::new(&mut self.registry, id), packet);
         let conn = &mut self.registry.conns[id.slot()];
         if !conn.duty.replaced {
@@ -127,11 +124,13 @@ impl<P: Protocol, S> Reactor<P, S> {
         called.inspect_err(|panic| self.registry.panicked_alone(what, &**panic)).is_ok()
     }
 
+    #[cold]
     pub(super) fn panicked(&mut self, id: ConnectionId, panic: &(dyn Any + Send)) {
         self.registry.panicked(id, panic);
     }
 
     /// Something failed: `on_error` hears of it, and the connection ends in the way that fits.
+    #[cold]
     pub(super) fn fail(&mut self, id: ConnectionId, error: Error) {
         let Some(conn) = self.registry.get(id) else { return };
         let peer = conn.peer;

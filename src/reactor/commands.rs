@@ -11,6 +11,7 @@ use crate::logging::note;
 
 impl<P: Protocol, S> Reactor<P, S> {
     /// The phase: carries out what other threads have left, as much as one turn may.
+    #[inline(never)]
     pub(super) fn run_commands(&mut self) {
         if let Some(grace) = self.registry.shared.notice.take_stop() {
             self.registry.request_stop(grace);
@@ -47,6 +48,7 @@ impl<P: Protocol, S> Reactor<P, S> {
     }
 
     /// Begins the outbound connections that were asked for.
+    #[inline(never)]
     pub(super) fn dial(&mut self) {
         for (id, address) in std::mem::take(&mut self.registry.dialing) {
             if self.registry.get(id).is_none_or(|conn| conn.state != State::Connecting) {

@@ -15,6 +15,7 @@ use crate::timers::Due;
 
 impl<P: Protocol, S> Reactor<P, S> {
     /// The phase: fires what is due, as much as one turn may. Timers that are set by what fires wait for the next turn.
+    #[inline(never)]
     pub(super) fn fire_timers(&mut self) {
         let now = self.registry.clock.now();
         let batch = self.registry.timers.batch();

@@ -82,10 +82,11 @@ pub struct Reactor<P: Protocol, S> {
     report: Option<StopReport>,
     /// When the stop's deadline is in the timer queue.
     stop_armed: Option<Tick>,
+    /// News of a signal came, and the signals have not been asked for yet.
+    signalled: bool,
     /// Commands were left to the next turn.
     commands_left: bool,
     // Kept for their memory from turn to turn.
-    batch: Vec<ConnectionId>,
     news: Vec<Readiness>,
     attention: Vec<ConnectionId>,
 }
@@ -163,8 +164,8 @@ impl<P: Protocol, S> Reactor<P, S> {
             acceptor: Acceptor::Waiting,
             report: None,
             stop_armed: None,
+            signalled: false,
             commands_left: false,
-            batch: Vec::new(),
             news: Vec::new(),
             attention: Vec::new(),
         })

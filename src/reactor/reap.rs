@@ -11,6 +11,7 @@ impl<P: Protocol, S> Reactor<P, S> {
     ///
     /// It ends: each pass frees the slots of its list, and nothing gets a slot in this phase but a `connect`, which stands
     /// on another list until the next turn.
+    #[inline(never)]
     pub(super) fn reap(&mut self) {
         while let Some(id) = self.registry.doomed.pop() {
             self.bury(id);

@@ -4,7 +4,6 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Reactor;
-use crate::buffer::Chunk;
 use crate::codec::{Decoder, Protocol};
 use crate::connection::inbound::Step;
 use crate::connection::state::{Event, Input, State};
@@ -17,6 +16,8 @@ use crate::io::stream::Socket;
 struct Budget {
     bytes: usize,
     packets: usize,
+    /// Bytes that the decoder was given: those that were held, and those read.
+    fed: usize,
 }
 
 /// Why decoding stopped.
@@ -34,24 +35,29 @@ enum Halt {
 }
 
 impl<P: Protocol, S> Reactor<P, S> {
-    /// The phase: serves the connections on the list as it stands now. One that was not finished goes on the next turn's
-    /// list.
+    /// The phase: serves the connections on the list as it stands now. One that was not finished is listed again, behind
+    /// these, for the next turn.
+    #[inline]
     pub(super) fn serve_ready(&mut self) {
-        let mut batch = std::mem::take(&mut self.batch);
-        std::mem::swap(&mut batch, &mut self.registry.ready);
-        for &id in &batch {
+        let listed = self.registry.ready.len();
+        for at in 0..listed {
+            let id = self.registry.ready[at];
             let Some(conn) = self.registry.get_mut(id) else { continue };
             conn.duty.ready = false;
             match conn.state.input() {
-                Input::Ignore => self.serve_half_open(id),
-                Input::Discard => self.discard(id),
                 Input::Decode => self.serve(id),
+                Input::Discard => self.discard(id),
+                Input::Ignore => self.serve_half_open(id),
             }
         }
-        batch.clear();
-        self.batch = batch;
+        if self.registry.ready.len() == listed {
+            self.registry.ready.clear();
+        } else {
+            self.registry.ready.drain(..listed);
+        }
     }
 
+    #[inline]
     fn serve(&mut self, id: ConnectionId) {
         // Caught once for the whole batch of packets.
         let batch = catch_unwind(AssertUnwindSafe(|| self.read_and_decode(id)));
@@ -62,9 +68,7 @@ impl<P: Protocol, S> Reactor<P, S> {
         match batch {
             Ok(halt) => self.served(id, halt),
             Err(panic) => {
-                self.input.drop_lost_chunk();
                 self.registry.conns[id.slot()].duty.serving = false;
-                self.input.reset(); // the chunk was lost on the way
                 self.panicked(id, &*panic);
             }
         }
@@ -83,7 +87,7 @@ impl<P: Protocol, S> Reactor<P, S> {
         if !conn.has_work() {
             return;
         }
-        let mut budget = Budget { bytes: 0, packets: self.registry.config.packet_budget };
+        let mut budget = Budget { bytes: 0, fed: 0, packets: self.registry.config.packet_budget };
         self.registry.conns[id.slot()].duty.serving = true;
         let batch = catch_unwind(AssertUnwindSafe(|| {
             self.hindrance(id, &mut budget).unwrap_or(Halt::Over)
@@ -92,41 +96,95 @@ impl<P: Protocol, S> Reactor<P, S> {
     }
 
     /// After a batch: sends the connection's own answers, and lists it again where there is more to do.
+    #[inline]
     fn served(&mut self, id: ConnectionId, halt: Halt) {
         self.registry.conns[id.slot()].duty.serving = false;
-        self.flush(id);
+        self.write_out(id);
         let conn = &self.registry.conns[id.slot()];
         // While it was served it could not be listed. Where there was no room for a packet, that very flush may have made
         // some; otherwise whoever makes room lists it.
-        let may_go_on = halt != Halt::Stopped || conn.takes_packets(self.registry.config.inbox);
-        if may_go_on && conn.has_work() {
+        if conn.has_work()
+            && (halt != Halt::Stopped || conn.takes_packets(self.registry.config.inbox))
+        {
             self.registry.enqueue_ready(id);
         }
     }
 
-    /// Reads and decodes within the budget.
+    /// Decodes what is held and reads what there is, packet after packet, within the budget.
+    ///
+    /// The connection is looked up anew only after something else has had the registry: a handler, say.
+    #[inline]
     fn read_and_decode(&mut self, id: ConnectionId) -> Halt {
-        let config = &self.registry.config;
-        let mut budget = Budget { bytes: config.read_budget, packets: config.packet_budget };
-        let conn = &mut self.registry.conns[id.slot()];
+        let mut conn = &mut self.registry.conns[id.slot()];
         conn.duty.serving = true;
-        let mut chunk = conn.inbound.take();
-        let mut halt = Halt::NeedsBytes;
-        if conn.inbound.may_decode() || conn.has_shelved() {
-            halt = self.decode(id, &mut chunk, &mut budget);
-        }
-        while halt == Halt::NeedsBytes {
-            match self.read(id, &mut chunk, &mut budget) {
-                Some(more) => halt = more,
-                None => break,
+        let mut budget = Budget {
+            bytes: self.registry.config.read_budget,
+            packets: self.registry.config.packet_budget,
+            fed: conn.inbound.held(),
+        };
+        let mut needs_bytes = !conn.inbound.may_decode();
+        let halt = loop {
+            if !conn.is_unhindered() {
+                let hindrance = self.hindrance(id, &mut budget);
+                conn = &mut self.registry.conns[id.slot()];
+                if let Some(halt) = hindrance {
+                    break halt;
+                }
             }
-        }
+            if budget.packets == 0 {
+                break Halt::Spent;
+            }
+            let step = loop {
+                if needs_bytes {
+                    if !conn.inbound.may_read() || budget.bytes == 0 {
+                        break Step::NeedsBytes;
+                    }
+                    match conn.fill(&mut self.input, budget.bytes) {
+                        Ok(got) => {
+                            budget.bytes -= got;
+                            budget.fed += got;
+                            self.registry.stats.bytes_in += got as u64;
+                            if self.registry.config.idle_timeout.is_some() && got > 0 {
+                                conn.last_input = self.registry.clock.now();
+                            }
+                        }
+                        Err(error) => match conn.inbound.note_read_error(error) {
+                            Some(step) => break step,
+                            None => continue,
+                        },
+                    }
+                }
+                match conn.inbound.step(&mut conn.codec) {
+                    Step::NeedsBytes => needs_bytes = true,
+                    step => break step,
+                }
+            };
+            match step {
+                Step::Packet { packet, size } => {
+                    needs_bytes = false;
+                    budget.packets -= 1;
+                    self.hand_over(id, packet, size);
+                    conn = &mut self.registry.conns[id.slot()];
+                }
+                Step::NeedsBytes => break Halt::NeedsBytes,
+                Step::Finished => {
+                    self.peer_ended(id);
+                    conn = &mut self.registry.conns[id.slot()];
+                    break Halt::Over;
+                }
+                Step::Failed(error) => {
+                    self.fail(id, error);
+                    conn = &mut self.registry.conns[id.slot()];
+                    break Halt::Over;
+                }
+            }
+        };
+        // What was not consumed stays with the connection, with a deadline on its end.
         if halt == Halt::Over {
-            self.input.reset();
+            conn.inbound.clear();
             return halt;
         }
-        let conn = &mut self.registry.conns[id.slot()];
-        conn.inbound.put_back(self.input.put_back(chunk));
+        conn.inbound.own_rest(budget.fed);
         let clock = &self.registry.clock;
         let since = conn.inbound.watch_unfinished(conn.codec.holds_partial(), || clock.now());
         if since.is_some() {
@@ -135,73 +193,8 @@ impl<P: Protocol, S> Reactor<P, S> {
         halt
     }
 
-    /// Reads once and decodes what came. `None`: there is nothing more to read now, or the budget is spent.
-    fn read(&mut self, id: ConnectionId, chunk: &mut Chunk, budget: &mut Budget) -> Option<Halt> {
-        let conn = &mut self.registry.conns[id.slot()];
-        if !conn.inbound.may_read() || budget.bytes == 0 {
-            return None;
-        }
-        if !conn.is_unhindered() && !conn.takes_packets(self.registry.config.inbox) {
-            return Some(Halt::Stopped);
-        }
-        let socket = conn.socket.as_mut()?;
-        match self.input.fill(chunk, budget.bytes, |free| socket.read(free)) {
-            Ok(filled) => {
-                conn.inbound.note_filled(filled);
-                budget.bytes -= filled.got;
-                self.registry.stats.bytes_in += filled.got as u64;
-                if self.registry.config.idle_timeout.is_some() && filled.got > 0 {
-                    conn.last_input = self.registry.clock.now();
-                }
-                Some(self.decode(id, chunk, budget))
-            }
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock => {
-                    conn.inbound.note_would_block();
-                    None
-                }
-                io::ErrorKind::Interrupted => Some(Halt::NeedsBytes),
-                _ => {
-                    self.fail(id, Error::Io { during: "read", source: error });
-                    Some(Halt::Over)
-                }
-            },
-        }
-    }
-
-    /// Decodes and handles packet after packet.
-    fn decode(&mut self, id: ConnectionId, chunk: &mut Chunk, budget: &mut Budget) -> Halt {
-        loop {
-            let conn = &mut self.registry.conns[id.slot()];
-            if !conn.is_unhindered()
-                && let Some(halt) = self.hindrance(id, budget)
-            {
-                return halt;
-            }
-            if budget.packets == 0 {
-                return Halt::Spent;
-            }
-            let conn = &mut self.registry.conns[id.slot()];
-            match conn.inbound.step(&mut conn.codec, self.input.bytes(chunk)) {
-                Step::Packet { packet, size } => {
-                    budget.packets -= 1;
-                    self.registry.stats.packets_in += 1;
-                    self.hand_over(id, packet, size);
-                }
-                Step::NeedsBytes => return Halt::NeedsBytes,
-                Step::Finished => {
-                    self.peer_ended(id);
-                    return Halt::Over;
-                }
-                Step::Failed(error) => {
-                    self.fail(id, error);
-                    return Halt::Over;
-                }
-            }
-        }
-    }
-
     /// Whatever keeps the next packet from being decoded.
+    #[inline(never)]
     fn hindrance(&mut self, id: ConnectionId, budget: &mut Budget) -> Option<Halt> {
         loop {
             let has_room = self.room_to_answer(id);
@@ -240,16 +233,22 @@ impl<P: Protocol, S> Reactor<P, S> {
         !self.registry.conns[id.slot()].outbound.is_high()
     }
 
-    #[inline]
+    /// Brings a packet to its handler, or to the inbox.
+    #[inline(always)]
     fn hand_over(&mut self, id: ConnectionId, packet: P::In, size: usize) {
-        if self.registry.conns[id.slot()].handlers.on_read.is_none() {
-            self.registry.shelve(id, packet, size);
-        } else if let Err(error) = self.call_read(id, packet) {
-            self.fail(id, Error::Handler(error));
+        self.registry.stats.packets_in += 1;
+        match self.registry.conns[id.slot()].take_on_read() {
+            None => self.registry.shelve(id, packet, size),
+            Some(on_read) => {
+                if let Err(error) = self.call_read(id, on_read, packet) {
+                    self.fail(id, Error::Handler(error));
+                }
+            }
         }
     }
 
     /// The peer has ended its stream, and all of it has been delivered.
+    #[inline(never)]
     fn peer_ended(&mut self, id: ConnectionId) {
         let half_open = self.registry.config.half_open;
         let was_open = self.registry.conns[id.slot()].state.is_writable();
@@ -260,6 +259,7 @@ impl<P: Protocol, S> Reactor<P, S> {
     }
 
     /// Reads and throws away, for a connection that is closing.
+    #[inline(never)]
     fn discard(&mut self, id: ConnectionId) {
         let mut budget = self.registry.config.read_budget;
         while budget > 0 {

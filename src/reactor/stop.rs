@@ -13,6 +13,7 @@ use crate::registry::{Lifecycle, Stopping, Task};
 
 impl<P: Protocol, S> Reactor<P, S> {
     /// The phase: begins a stop that was asked for, and forces what its deadline finds.
+    #[inline(never)]
     pub(super) fn advance_stop(&mut self) {
         if let Lifecycle::Asked { grace } = self.registry.lifecycle {
             self.begin_stop(grace);
@@ -56,6 +57,7 @@ impl<P: Protocol, S> Reactor<P, S> {
     }
 
     /// After the reaping: the stop is over when the last connection is.
+    #[inline(never)]
     pub(super) fn finish_stop(&mut self) {
         let Lifecycle::Stopping(stopping) = self.registry.lifecycle else { return };
         if !self.registry.conns.is_empty() {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::{Reactor, Turn};
 use crate::codec::Protocol;
-use crate::connection::state::{Input, State};
 use crate::id::ConnectionId;
 use crate::io::{LISTENER, SIGNALS};
 use crate::registry::Lifecycle;
@@ -26,12 +25,13 @@ impl<P: Protocol, S> Reactor<P, S> {
         // Sleep comes first, so that every turn ends with all lists as the phases left them, and the length of the sleep
         // can be read off them: whatever a budget left behind is on a list, and then there is no sleep.
         if let Err(error) = self.driver.poll(timeout, &mut self.news) {
-            let error = io::Error::new(error.kind(), format!("the system's poll failed: {error}"));
-            self.registry.shared.outcome.set(&Err(io::Error::new(error.kind(), error.to_string())));
-            return Err(error);
+            return Err(self.poll_failed(&error));
         }
         self.registry.clock.forget(); // the sleep took time
         self.sort_news();
+        if self.signalled {
+            self.take_signals();
+        }
 
         // Commands before input: a stop, or a write from another thread, has waited for the whole sleep.
         // The bell is looked at before the queues: what is queued after this look rings again.
@@ -79,6 +79,13 @@ impl<P: Protocol, S> Reactor<P, S> {
         })
     }
 
+    #[cold]
+    fn poll_failed(&self, error: &io::Error) -> io::Error {
+        let error = io::Error::new(error.kind(), format!("the system's poll failed: {error}"));
+        self.registry.shared.outcome.set(&Err(io::Error::new(error.kind(), error.to_string())));
+        error
+    }
+
     /// How long the poll may sleep: not at all while anything is due.
     fn sleep_limit(&mut self, asked: Option<Duration>) -> Option<Duration> {
         let registry = &mut self.registry;
@@ -109,44 +116,24 @@ impl<P: Protocol, S> Reactor<P, S> {
 
     /// Notes what the poll told, for the phases to act on.
     fn sort_news(&mut self) {
-        let mut signals = false;
-        for news in self.news.drain(..) {
-            let Some(id) = ConnectionId::from_token(news.token) else {
-                match news.token {
+        for news in &self.news {
+            match ConnectionId::from_token(news.token) {
+                Some(id) => self.registry.note_news(id, news),
+                None => match news.token {
                     LISTENER => self.acceptor.note_ready(),
-                    SIGNALS => signals = true,
+                    SIGNALS => self.signalled = true,
                     other => debug_assert!(false, "news of an unknown token {other}"),
-                }
-                continue;
-            };
-            // News of a connection that has gone miss, by its generation.
-            let Some(conn) = self.registry.get_mut(id) else { continue };
-            if news.readable {
-                conn.inbound.note_readable();
-            }
-            if news.ending {
-                conn.inbound.note_ending();
-            }
-            if news.writable {
-                conn.outbound.note_writable();
-            }
-            let decided = conn.state == State::Connecting && (news.writable || news.ending);
-            let to_flush = decided || (news.writable && !conn.outbound.is_empty());
-            let to_serve = match conn.state.input() {
-                Input::Ignore => news.ending && conn.state == State::PeerEnded,
-                Input::Decode | Input::Discard => news.readable || news.ending,
-            };
-            if to_flush {
-                self.registry.enqueue_dirty(id);
-            }
-            if to_serve {
-                self.registry.enqueue_ready(id);
+                },
             }
         }
-        if signals {
-            for _ in 0..self.driver.stop_signals() {
-                self.stop_by_signal();
-            }
+        self.news.clear();
+    }
+
+    #[cold]
+    fn take_signals(&mut self) {
+        self.signalled = false;
+        for _ in 0..self.driver.stop_signals() {
+            self.stop_by_signal();
         }
     }
 }

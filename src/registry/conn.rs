@@ -2,10 +2,12 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::buffer::ReadBuffer;
 use crate::clock::Tick;
 use crate::codec::Protocol;
 use crate::connection::inbound::Inbound;
@@ -13,7 +15,7 @@ use crate::connection::outbound::Outbound;
 use crate::connection::state::{Input, State};
 use crate::error::{CloseReason, Error};
 use crate::handle::Link;
-use crate::handlers::Handlers;
+use crate::handlers::{Handlers, OnRead};
 use crate::id::{Generation, TimerId};
 use crate::io::stream::Socket;
 
@@ -47,6 +49,14 @@ pub(crate) struct Duty {
     pub(crate) serving: bool,
     /// `set_handlers` was called while one of the handlers it replaced was running.
     pub(crate) replaced: bool,
+}
+
+impl Duty {
+    /// Whether the connection is to be put in the list of those with input, where it stands at most once; marks that it is.
+    #[inline]
+    pub(crate) fn may_list_ready(&mut self) -> bool {
+        !self.serving && !std::mem::replace(&mut self.ready, true)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,6 +118,12 @@ impl<P: Protocol, S> Conn<P, S> {
             && self.cold.is_none()
     }
 
+    /// Whether nothing waits for its outbox to be sent or to have room: no end of the stream, no handle of another thread.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.state == State::Open && self.cold.is_none()
+    }
+
     /// Whether the next packet has somewhere to go.
     #[inline]
     pub(crate) fn takes_packets(&self, inbox_limit: usize) -> bool {
@@ -144,6 +160,28 @@ impl<P: Protocol, S> Conn<P, S> {
             Some(link) => !link.incoming.is_empty(),
             None => !cold.inbox.is_empty(),
         })
+    }
+
+    /// Reads once, at most `limit` bytes, and returns how many came.
+    ///
+    /// # Errors
+    ///
+    /// Those of the socket; would-block, where there is none yet.
+    #[inline]
+    pub(crate) fn fill(&mut self, input: &mut ReadBuffer, limit: usize) -> io::Result<usize> {
+        let Some(socket) = self.socket.as_mut() else {
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
+        let filled = input.fill(self.inbound.held_mut(), limit, |free| socket.read(free))?;
+        self.inbound.note_filled(filled);
+        Ok(filled.got)
+    }
+
+    /// Takes `on_read` out for the time of a call.
+    #[inline]
+    pub(crate) fn take_on_read(&mut self) -> Option<OnRead<P, S>> {
+        self.duty.replaced = false;
+        self.handlers.on_read.take()
     }
 
     /// Bytes held in its queues, with their overhead.

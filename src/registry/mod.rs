@@ -28,6 +28,7 @@ use crate::error::{CloseReason, Error, WriteError};
 use crate::handle::{Link, Shared};
 use crate::handlers::Handlers;
 use crate::id::{ConnectionId, Generation, TimerId};
+use crate::io::Readiness;
 use crate::io::stream::Socket;
 use crate::logging::Logger;
 use crate::stats::Stats;
@@ -185,12 +186,42 @@ impl<P: Protocol, S> Registry<P, S> {
 
     // Lists of what is due.
 
+    /// Notes what the poll told of a connection, and lists it where that is due. News of one that has gone miss, by its
+    /// generation.
+    #[inline]
+    pub(crate) fn note_news(&mut self, id: ConnectionId, news: &Readiness) {
+        let Some(conn) = self.conns.get_mut(id.slot()) else { return };
+        if conn.generation != id.generation() {
+            return;
+        }
+        if news.readable {
+            conn.inbound.note_readable();
+        }
+        if news.ending {
+            conn.inbound.note_ending();
+        }
+        if news.writable {
+            conn.outbound.note_writable();
+        }
+        let heard = news.readable || news.ending;
+        let to_serve = match conn.state.input() {
+            Input::Ignore => news.ending && conn.state == State::PeerEnded,
+            Input::Decode | Input::Discard => heard,
+        };
+        if to_serve && conn.duty.may_list_ready() {
+            self.ready.push(id);
+        }
+        let decided = conn.state == State::Connecting && (news.writable || news.ending);
+        if decided || (news.writable && !conn.outbound.is_empty()) {
+            self.enqueue_dirty(id);
+        }
+    }
+
     /// There may be input to read or decode.
     pub(crate) fn enqueue_ready(&mut self, id: ConnectionId) {
         let Some(conn) = self.conns.get_mut(id.slot()) else { return };
         debug_assert_eq!(conn.generation, id.generation());
-        if !conn.duty.ready && !conn.duty.serving {
-            conn.duty.ready = true;
+        if conn.duty.may_list_ready() {
             self.ready.push(id);
         }
     }
@@ -207,6 +238,7 @@ impl<P: Protocol, S> Registry<P, S> {
     // The life of a connection.
 
     /// Takes an event through the state machine, and sees to what follows from it.
+    #[inline(never)]
     pub(crate) fn transition(&mut self, id: ConnectionId, event: Event) {
         if matches!(event, Event::Close(_) | Event::Finish | Event::PeerEnd { half_open: false }) {
             self.gather(id);
@@ -308,25 +340,32 @@ impl<P: Protocol, S> Registry<P, S> {
         let written =
             conn.outbound.write(packet, &mut conn.codec, &self.config.outbox, &mut self.pool);
         self.stats.queued_bytes = self.stats.queued_bytes + conn.outbound.queued() - before;
-        match &written {
-            Ok(()) => {
-                self.stats.packets_out += 1;
-                // What the connection being served writes to itself is flushed right after its batch.
-                if !conn.duty.serving {
-                    self.enqueue_dirty(id);
-                }
-                if self.config.max_queued_bytes.is_some() {
-                    self.keep_within_memory();
-                }
-            }
-            Err(WriteError::Full(_)) => self.stats.packets_refused += 1,
-            Err(WriteError::Encode(_)) => self.stats.caller_errors += 1,
-            Err(_) => {}
+        if let Err(error) = written {
+            return Err(self.write_failed(error));
         }
-        written
+        self.stats.packets_out += 1;
+        // What the connection being served writes to itself is flushed right after its batch.
+        if !conn.duty.serving {
+            self.enqueue_dirty(id);
+        }
+        if self.config.max_queued_bytes.is_some() {
+            self.keep_within_memory();
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn write_failed(&mut self, error: WriteError<P::Out>) -> WriteError<P::Out> {
+        match error {
+            WriteError::Full(_) => self.stats.packets_refused += 1,
+            WriteError::Encode(_) => self.stats.caller_errors += 1,
+            WriteError::Closed(_) | WriteError::WouldDeadlock(_) => {}
+        }
+        error
     }
 
     /// Where all queues together hold more than they may, the connection that holds most goes, and the next.
+    #[inline(never)]
     pub(crate) fn keep_within_memory(&mut self) {
         let Some(limit) = self.config.max_queued_bytes else { return };
         while self.stats.queued_bytes > limit {
@@ -388,6 +427,7 @@ impl<P: Protocol, S> Registry<P, S> {
     // The inbox.
 
     /// Puts a packet where nobody listens.
+    #[inline(never)]
     pub(crate) fn shelve(&mut self, id: ConnectionId, packet: P::In, size: usize) {
         let Some(conn) = self.get_mut(id) else { return };
         let cold = conn.cold();
@@ -479,6 +519,7 @@ impl<P: Protocol, S> Registry<P, S> {
 
     /// Sees to it that the timer queue looks at this connection in time. One entry serves all its deadlines; one that has
     /// moved away is found out when the entry fires, so a busy connection moves its deadlines for nothing.
+    #[inline(never)]
     pub(crate) fn arm(&mut self, id: ConnectionId) {
         let Some(conn) = self.get(id) else { return };
         let Some(at) = self.next_deadline(conn) else { return };
