@@ -161,17 +161,27 @@ impl Decoder for LengthDelimitedCodec {
     type Packet = Bytes;
     type Error = LengthDelimitedError;
 
+    #[inline]
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, LengthDelimitedError> {
-        if self.frame.is_none() {
-            self.frame = self.read_header(src)?;
-        }
-        let Some(frame) = self.frame.take_if(|frame| frame.len <= src.len()) else {
-            return Ok(None);
+        let frame = match self.frame.take() {
+            Some(frame) => frame,
+            None if src.is_empty() => return Ok(None),
+            None => match self.read_header(src)? {
+                Some(frame) => frame,
+                None => return Ok(None),
+            },
         };
-        let mut packet = src.split_to(frame.len);
+        if frame.len > src.len() {
+            self.frame = Some(frame);
+            return Ok(None);
+        }
+        // The last frame of what has come leaves nothing behind: it takes the whole rather than a share of it.
+        let whole =
+            if frame.len == src.len() { std::mem::take(src) } else { src.split_to(frame.len) };
+        let mut packet = whole.freeze();
         packet.advance(frame.skip);
         self.sniffer.rest();
-        Ok(Some(packet.freeze()))
+        Ok(Some(packet))
     }
 
     fn detach(packet: Bytes) -> Bytes {
@@ -181,7 +191,11 @@ impl Decoder for LengthDelimitedCodec {
 
 impl Layout {
     /// What the length field has to say in front of a body of `len` bytes.
+    #[inline]
     fn length_of(&self, len: usize) -> Result<u64, LengthDelimitedError> {
+        if self.adjustment == 0 && len <= self.max && len as u64 <= self.field.max() {
+            return Ok(len as u64);
+        }
         let adjustment = i128::from(self.adjustment);
         let max = (i128::from(self.field.max()) + adjustment).min(self.max as i128);
         if len as i128 > max {
@@ -207,20 +221,29 @@ impl Layout {
     }
 }
 
+/// The bytes of a header that the decoder strips and that say nothing; most layouts have none.
+#[inline]
+fn put_zeros(dst: &mut BytesMut, count: usize) {
+    if count > 0 {
+        dst.put_bytes(0, count);
+    }
+}
+
 impl Encoder<Bytes> for LengthDelimitedCodec {
     type Error = LengthDelimitedError;
 
+    #[inline]
     fn encode(&mut self, packet: Bytes, dst: &mut WriteBuffer) -> Result<(), LengthDelimitedError> {
         match self.layout.skip {
             Skip::Front(front) => {
                 self.layout.check_own_header(&packet, front)?;
-                dst.put_bytes(0, front);
+                put_zeros(dst, front);
             }
             Skip::Header { body } => {
                 let length = self.layout.length_of(body + packet.len())?;
-                dst.put_bytes(0, self.layout.offset);
-                self.layout.field.write(length, self.layout.endian, &mut **dst);
-                dst.put_bytes(0, body);
+                put_zeros(dst, self.layout.offset);
+                self.layout.field.write(length, self.layout.endian, dst);
+                put_zeros(dst, body);
             }
         }
         dst.put_shared(packet);

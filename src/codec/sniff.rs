@@ -57,11 +57,13 @@ impl Sniffer {
     }
 
     /// A packet was made of the first bytes, so they were no other protocol's.
+    #[inline]
     pub(crate) fn rest(&mut self) {
         self.at_start = false;
     }
 
     /// What the stream is, if `src` is its start.
+    #[inline]
     pub(crate) fn guess(&self, src: &[u8]) -> Option<&'static str> {
         if self.at_start { looks_like(src) } else { None }
     }

@@ -144,7 +144,7 @@ impl Outbound {
     }
 
     /// After something was queued, or was to be.
-    #[inline]
+    #[inline(always)]
     fn settle(&mut self, marks: &Marks, pool: &mut BufferPool) {
         let Some(buffer) = &self.buffer else { return };
         self.queued = buffer.cost();
@@ -160,7 +160,7 @@ impl Outbound {
     /// # Errors
     ///
     /// Those of the socket, but for would-block and interruption.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn flush(
         &mut self,
         marks: &Marks,

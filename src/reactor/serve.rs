@@ -8,6 +8,7 @@ use crate::codec::{Decoder, Protocol};
 use crate::connection::inbound::Step;
 use crate::connection::state::{Event, Input, State};
 use crate::error::Error;
+use crate::handlers::OnRead;
 use crate::id::ConnectionId;
 use crate::io::stream::Socket;
 
@@ -163,7 +164,9 @@ impl<P: Protocol, S> Reactor<P, S> {
                 Step::Packet { packet, size } => {
                     needs_bytes = false;
                     budget.packets -= 1;
-                    self.hand_over(id, packet, size);
+                    self.registry.stats.packets_in += 1;
+                    let on_read = conn.take_on_read();
+                    self.hand_over(id, on_read, packet, size);
                     conn = &mut self.registry.conns[id.slot()];
                 }
                 Step::NeedsBytes => break Halt::NeedsBytes,
@@ -219,7 +222,8 @@ impl<P: Protocol, S> Reactor<P, S> {
             }
             budget.packets -= 1;
             let packet = self.registry.unshelve(id)?;
-            self.hand_over(id, packet, 0);
+            let on_read = self.registry.conns[id.slot()].take_on_read();
+            self.hand_over(id, on_read, packet, 0);
         }
     }
 
@@ -233,17 +237,20 @@ impl<P: Protocol, S> Reactor<P, S> {
         !self.registry.conns[id.slot()].outbound.is_high()
     }
 
-    /// Brings a packet to its handler, or to the inbox.
+    /// Brings a packet to the handler that was taken out for it, or to the inbox where there is none.
     #[inline(always)]
-    fn hand_over(&mut self, id: ConnectionId, packet: P::In, size: usize) {
-        self.registry.stats.packets_in += 1;
-        match self.registry.conns[id.slot()].take_on_read() {
-            None => self.registry.shelve(id, packet, size),
-            Some(on_read) => {
-                if let Err(error) = self.call_read(id, on_read, packet) {
-                    self.fail(id, Error::Handler(error));
-                }
-            }
+    fn hand_over(
+        &mut self,
+        id: ConnectionId,
+        on_read: Option<OnRead<P, S>>,
+        packet: P::In,
+        size: usize,
+    ) {
+        let Some(on_read) = on_read else {
+            return self.registry.shelve(id, packet, size);
+        };
+        if let Err(error) = self.call_read(id, on_read, packet) {
+            self.fail(id, Error::Handler(error));
         }
     }
 
