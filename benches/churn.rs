@@ -81,7 +81,7 @@ fn run() -> Outcome<()> {
     }
     let stats = server.stats()?;
     println!("accepted {}, closed {}, open {}", stats.accepted, stats.closed, stats.open);
-    server.stop(Duration::ZERO);
+    server.stop(Duration::ZERO)?;
     let first = first.unwrap_or(last);
     if last.descriptors > first.descriptors {
         return Err(format!("{} descriptors became {}", first.descriptors, last.descriptors).into());

@@ -4,6 +4,8 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Reactor;
+use crate::buffer::ReadBuffer;
+use crate::clock::Clock;
 use crate::codec::{Decoder, Protocol};
 use crate::connection::inbound::Step;
 use crate::connection::state::{Event, Input, State};
@@ -11,6 +13,8 @@ use crate::error::Error;
 use crate::handlers::OnRead;
 use crate::id::ConnectionId;
 use crate::io::stream::Socket;
+use crate::registry::Conn;
+use crate::stats::Stats;
 
 /// What is left of one connection's share of a turn.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +37,47 @@ enum Halt {
     Stopped,
     /// The connection decodes no more.
     Over,
+}
+
+/// The next packet of a connection, from what it holds or from its socket; or why there is none.
+///
+/// `idle`: where an idle limit wants to know when input came.
+#[inline(always)]
+fn next_step<P: Protocol, S>(
+    conn: &mut Conn<P, S>,
+    input: &mut ReadBuffer,
+    budget: &mut Budget,
+    stats: &mut Stats,
+    idle: Option<&Clock>,
+) -> Step<P::In> {
+    let mut needs_bytes = !conn.inbound.may_decode();
+    loop {
+        if needs_bytes {
+            if !conn.inbound.may_read() || budget.bytes == 0 {
+                return Step::NeedsBytes;
+            }
+            match conn.fill(input, budget.bytes) {
+                Ok(got) => {
+                    budget.bytes -= got;
+                    budget.fed += got;
+                    stats.bytes_in += got as u64;
+                    if let Some(clock) = idle
+                        && got > 0
+                    {
+                        conn.last_input = clock.now();
+                    }
+                }
+                Err(error) => match conn.inbound.note_read_error(error) {
+                    Some(step) => return step,
+                    None => continue,
+                },
+            }
+        }
+        match conn.inbound.step(&mut conn.codec) {
+            Step::NeedsBytes => needs_bytes = true,
+            step => return step,
+        }
+    }
 }
 
 impl<P: Protocol, S> Reactor<P, S> {
@@ -65,13 +110,19 @@ impl<P: Protocol, S> Reactor<P, S> {
         self.after_batch(id, batch);
     }
 
+    #[inline]
     fn after_batch(&mut self, id: ConnectionId, batch: std::thread::Result<Halt>) {
-        match batch {
-            Ok(halt) => self.served(id, halt),
+        let halt = match batch {
+            Ok(halt) => halt,
             Err(panic) => {
                 self.registry.conns[id.slot()].duty.serving = false;
-                self.panicked(id, &*panic);
+                return self.panicked(id, &*panic);
             }
+        };
+        // The connection's own answers, in one write.
+        self.write_out(id);
+        if halt == Halt::Stopped {
+            self.look_again(id);
         }
     }
 
@@ -91,22 +142,22 @@ impl<P: Protocol, S> Reactor<P, S> {
         let mut budget = Budget { bytes: 0, fed: 0, packets: self.registry.config.packet_budget };
         self.registry.conns[id.slot()].duty.serving = true;
         let batch = catch_unwind(AssertUnwindSafe(|| {
-            self.hindrance(id, &mut budget).unwrap_or(Halt::Over)
+            let halt = self.hindrance(id, &mut budget).unwrap_or(Halt::Over);
+            let conn = &mut self.registry.conns[id.slot()];
+            conn.duty.serving = false;
+            if halt != Halt::Stopped && conn.has_work() {
+                self.registry.enqueue_ready(id);
+            }
+            halt
         }));
         self.after_batch(id, batch);
     }
 
-    /// After a batch: sends the connection's own answers, and lists it again where there is more to do.
-    #[inline]
-    fn served(&mut self, id: ConnectionId, halt: Halt) {
-        self.registry.conns[id.slot()].duty.serving = false;
-        self.write_out(id);
+    /// There was no room for a packet. That very flush may have made some; otherwise whoever makes room lists it.
+    #[cold]
+    fn look_again(&mut self, id: ConnectionId) {
         let conn = &self.registry.conns[id.slot()];
-        // While it was served it could not be listed. Where there was no room for a packet, that very flush may have made
-        // some; otherwise whoever makes room lists it.
-        if conn.has_work()
-            && (halt != Halt::Stopped || conn.takes_packets(self.registry.config.inbox))
-        {
+        if conn.takes_packets(self.registry.config.inbox) && conn.has_work() {
             self.registry.enqueue_ready(id);
         }
     }
@@ -123,10 +174,12 @@ impl<P: Protocol, S> Reactor<P, S> {
             packets: self.registry.config.packet_budget,
             fed: conn.inbound.held(),
         };
-        let mut needs_bytes = !conn.inbound.may_decode();
         let halt = loop {
             if !conn.is_unhindered() {
                 let hindrance = self.hindrance(id, &mut budget);
+                if hindrance == Some(Halt::Over) {
+                    return self.end_decoding(id);
+                }
                 conn = &mut self.registry.conns[id.slot()];
                 if let Some(halt) = hindrance {
                     break halt;
@@ -135,34 +188,10 @@ impl<P: Protocol, S> Reactor<P, S> {
             if budget.packets == 0 {
                 break Halt::Spent;
             }
-            let step = loop {
-                if needs_bytes {
-                    if !conn.inbound.may_read() || budget.bytes == 0 {
-                        break Step::NeedsBytes;
-                    }
-                    match conn.fill(&mut self.input, budget.bytes) {
-                        Ok(got) => {
-                            budget.bytes -= got;
-                            budget.fed += got;
-                            self.registry.stats.bytes_in += got as u64;
-                            if self.registry.config.idle_timeout.is_some() && got > 0 {
-                                conn.last_input = self.registry.clock.now();
-                            }
-                        }
-                        Err(error) => match conn.inbound.note_read_error(error) {
-                            Some(step) => break step,
-                            None => continue,
-                        },
-                    }
-                }
-                match conn.inbound.step(&mut conn.codec) {
-                    Step::NeedsBytes => needs_bytes = true,
-                    step => break step,
-                }
-            };
-            match step {
+            let idle = self.registry.config.idle_timeout.map(|_| &self.registry.clock);
+            let stats = &mut self.registry.stats;
+            match next_step(conn, &mut self.input, &mut budget, stats, idle) {
                 Step::Packet { packet, size } => {
-                    needs_bytes = false;
                     budget.packets -= 1;
                     self.registry.stats.packets_in += 1;
                     let on_read = conn.take_on_read();
@@ -172,28 +201,39 @@ impl<P: Protocol, S> Reactor<P, S> {
                 Step::NeedsBytes => break Halt::NeedsBytes,
                 Step::Finished => {
                     self.peer_ended(id);
-                    conn = &mut self.registry.conns[id.slot()];
-                    break Halt::Over;
+                    return self.end_decoding(id);
                 }
                 Step::Failed(error) => {
                     self.fail(id, error);
-                    conn = &mut self.registry.conns[id.slot()];
-                    break Halt::Over;
+                    return self.end_decoding(id);
                 }
             }
         };
         // What was not consumed stays with the connection, with a deadline on its end.
-        if halt == Halt::Over {
-            conn.inbound.clear();
-            return halt;
-        }
         conn.inbound.own_rest(budget.fed);
         let clock = &self.registry.clock;
         let since = conn.inbound.watch_unfinished(conn.codec.holds_partial(), || clock.now());
+        // While it was served it could not be listed.
+        conn.duty.serving = false;
+        if halt != Halt::Stopped && conn.has_work() && conn.duty.may_list_ready() {
+            self.registry.ready.push(id);
+        }
         if since.is_some() {
             self.registry.arm(id);
         }
         halt
+    }
+
+    /// Nothing more will be decoded; what the peer still sends may have to be thrown away.
+    #[cold]
+    fn end_decoding(&mut self, id: ConnectionId) -> Halt {
+        let conn = &mut self.registry.conns[id.slot()];
+        conn.inbound.clear();
+        conn.duty.serving = false;
+        if conn.has_work() {
+            self.registry.enqueue_ready(id);
+        }
+        Halt::Over
     }
 
     /// Whatever keeps the next packet from being decoded.

@@ -145,6 +145,9 @@ impl<P: Protocol, S> Conn<P, S> {
     /// Whether there is input to see to without another event.
     #[inline]
     pub(crate) fn has_work(&self) -> bool {
+        if !self.inbound.has_work() && self.cold.is_none() {
+            return false;
+        }
         let can_deliver = self.handlers.on_read.is_some() && self.has_shelved();
         match self.state.input() {
             Input::Ignore => can_deliver && self.state.delivers(),

@@ -6,6 +6,7 @@
 
 mod channels;
 mod conn;
+mod due;
 mod panics;
 
 use std::collections::HashMap;
@@ -28,7 +29,6 @@ use crate::error::{CloseReason, Error, WriteError};
 use crate::handle::{Link, Shared};
 use crate::handlers::Handlers;
 use crate::id::{ConnectionId, Generation, TimerId};
-use crate::io::Readiness;
 use crate::io::stream::Socket;
 use crate::logging::Logger;
 use crate::stats::Stats;
@@ -182,57 +182,6 @@ impl<P: Protocol, S> Registry<P, S> {
     pub(crate) fn remove_unborn(&mut self, id: ConnectionId) {
         self.remove(id);
         self.stats.closed -= 1;
-    }
-
-    // Lists of what is due.
-
-    /// Notes what the poll told of a connection, and lists it where that is due. News of one that has gone miss, by its
-    /// generation.
-    #[inline]
-    pub(crate) fn note_news(&mut self, id: ConnectionId, news: &Readiness) {
-        let Some(conn) = self.conns.get_mut(id.slot()) else { return };
-        if conn.generation != id.generation() {
-            return;
-        }
-        if news.readable {
-            conn.inbound.note_readable();
-        }
-        if news.ending {
-            conn.inbound.note_ending();
-        }
-        if news.writable {
-            conn.outbound.note_writable();
-        }
-        let heard = news.readable || news.ending;
-        let to_serve = match conn.state.input() {
-            Input::Ignore => news.ending && conn.state == State::PeerEnded,
-            Input::Decode | Input::Discard => heard,
-        };
-        if to_serve && conn.duty.may_list_ready() {
-            self.ready.push(id);
-        }
-        let decided = conn.state == State::Connecting && (news.writable || news.ending);
-        if decided || (news.writable && !conn.outbound.is_empty()) {
-            self.enqueue_dirty(id);
-        }
-    }
-
-    /// There may be input to read or decode.
-    pub(crate) fn enqueue_ready(&mut self, id: ConnectionId) {
-        let Some(conn) = self.conns.get_mut(id.slot()) else { return };
-        debug_assert_eq!(conn.generation, id.generation());
-        if conn.duty.may_list_ready() {
-            self.ready.push(id);
-        }
-    }
-
-    /// There is output to flush, or an empty outbox to be told of.
-    pub(crate) fn enqueue_dirty(&mut self, id: ConnectionId) {
-        let Some(conn) = self.conns.get_mut(id.slot()) else { return };
-        if !conn.duty.dirty && !conn.duty.serving {
-            conn.duty.dirty = true;
-            self.dirty.push(id);
-        }
     }
 
     // The life of a connection.
