@@ -126,8 +126,14 @@ impl<T> Timers<T> {
     }
 
     /// Whether the timer waits for its time. One that is firing does not.
+    #[cfg(test)]
     pub(crate) fn is_pending(&self, id: TimerId) -> bool {
         matches!(self.slot(id), Some(Slot { state: State::Pending { .. }, .. }))
+    }
+
+    /// Whether there is such a timer, pending or firing.
+    pub(crate) fn contains(&self, id: TimerId) -> bool {
+        self.slot(id).is_some()
     }
 
     /// The time of the earliest pending timer. Drops the dead entries before it, so it is O(1) amortised.

@@ -220,7 +220,7 @@ impl Inbound {
                 self.rest = Rest::Unfinished;
                 Step::NeedsBytes
             }
-            Ok(None) if src.is_empty() => Step::Finished,
+            Ok(None) if src.is_empty() && !codec.holds_partial() => Step::Finished,
             Ok(None) => Step::Failed(Error::Truncated { bytes: src.len() }),
             Err(error) => Step::Failed(Error::Protocol(Box::new(error))),
         }

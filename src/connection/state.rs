@@ -1,22 +1,21 @@
 //! The life of a connection: every state, every event, every transition.
 //!
 //! ```text
-//!               connected
-//!  Connecting ─────────────▶ Open ──────────────────────────────┐
-//!                            │  │ finish                        │ peer's end
-//!            peer's end      │  ▼                               │ (half-open)
-//!            (not half-open) │ Finishing ──sent──▶ Finished     ▼
-//!            or close        │  │ close/peer's end   │  │    PeerEnded
-//!                            ▼  ▼             close  │  │       │ close, finish
-//!                           Flushing ◀───────────────┼──┼───────┘
-//!                            │    │ sent, and the    │  │ peer's end
-//!                       sent │    │ peer has ended   │  │
-//!                            ▼    └────────┐         │  │
-//!                         Lingering ◀──────┼─────────┘  │
-//!                            │ peer's end, │            │
-//!                            │ or too late ▼            │
-//!                            └──────────▶ Closed ◀──────┘      from every state: abort
+//! Connecting ──connected──▶ Open ──peer's end, half-open──▶ PeerEnded
+//!                             │                                 │
+//!             ┌────finish─────┼──close, or peer's end           │ close, finish
+//!             ▼               ▼                                 │
+//!         Finishing ──────▶ Flushing ◀──────────────────────────┘
+//!             │      close,   │    │
+//!             │  peer's end   │    └──sent, and the peer has ended──┐
+//!           sent            sent                                    │
+//!             ▼               ▼                                     ▼
+//!         Finished ─close─▶ Lingering ──peer's end, or too late──▶ Closed ◀── abort, from every state
+//!             └───────────────────────peer's end────────────────────▲
 //! ```
+//!
+//! An outbound connection that is closed or finished before it is made goes on to `Flushing` or `Finishing` once it is, so
+//! that what was queued for it is sent.
 //!
 //! `Open`, `Finishing` and `Finished` read packets; `Open` and `PeerEnded` take packets to write. `Flushing` and `Lingering`
 //! are the draining of the public documentation: what still comes is read and thrown away, because a socket that is closed
@@ -28,7 +27,7 @@ use crate::error::CloseReason;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum State {
     /// An outbound connection that is not made yet. Packets may be queued already.
-    Connecting,
+    Connecting { then: Then },
     /// Both directions are open.
     Open,
     /// The peer has ended its stream, and this side may still write.
@@ -43,6 +42,16 @@ pub(crate) enum State {
     Lingering { reason: CloseReason },
     /// Over. `reset`: the peer is to see a reset rather than an end.
     Closed { reason: CloseReason, reset: bool },
+}
+
+/// What becomes of an outbound connection once it is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Then {
+    Open,
+    /// `finish` was called: what is queued is sent, and packets are read.
+    Finish,
+    /// It is to be closed, but for what is queued.
+    Close(CloseReason),
 }
 
 /// What happens to it.
@@ -93,7 +102,7 @@ impl State {
         match self {
             Self::Open | Self::Finishing | Self::Finished => Input::Decode,
             Self::Flushing { peer_ended: false, .. } | Self::Lingering { .. } => Input::Discard,
-            Self::Connecting
+            Self::Connecting { .. }
             | Self::PeerEnded
             | Self::Flushing { peer_ended: true, .. }
             | Self::Closed { .. } => Input::Ignore,
@@ -108,7 +117,7 @@ impl State {
     /// Whether packets may still be queued.
     #[inline]
     pub(crate) fn is_writable(self) -> bool {
-        matches!(self, Self::Connecting | Self::Open | Self::PeerEnded)
+        matches!(self, Self::Connecting { then: Then::Open } | Self::Open | Self::PeerEnded)
     }
 
     /// Whether an empty outbox means something here: `Event::Sent` is due.
@@ -118,18 +127,29 @@ impl State {
     }
 
     #[inline]
+    pub(crate) fn is_connecting(self) -> bool {
+        matches!(self, Self::Connecting { .. })
+    }
+
+    #[inline]
     pub(crate) fn is_closed(self) -> bool {
         matches!(self, Self::Closed { .. })
     }
 
     /// Whether the connection is on its way out, or over.
     pub(crate) fn is_closing(self) -> bool {
-        matches!(self, Self::Flushing { .. } | Self::Lingering { .. } | Self::Closed { .. })
+        matches!(
+            self,
+            Self::Connecting { then: Then::Close(_) }
+                | Self::Flushing { .. }
+                | Self::Lingering { .. }
+                | Self::Closed { .. }
+        )
     }
 
     /// The next state, and what to do about it. Total: an event that means nothing in a state changes nothing.
     pub(crate) fn on(self, event: Event) -> (Self, Effect) {
-        use CloseReason::{Local, Peer};
+        use CloseReason::Peer;
         use Effect::{EndStream, EndStreamAndLinger, Flush, Nothing, Release};
         let closed = |reason| (Self::Closed { reason, reset: false }, Release);
         let flushing = |reason, peer_ended| (Self::Flushing { reason, peer_ended }, Flush);
@@ -141,9 +161,17 @@ impl State {
             }
             (_, Event::Abort { reason, reset }) => (Self::Closed { reason, reset }, Release),
 
-            (Self::Connecting, Event::Connected) => (Self::Open, Flush),
-            (Self::Connecting, Event::Close(reason)) => closed(reason),
-            (Self::Connecting, Event::Finish) => closed(Local),
+            (Self::Connecting { then }, Event::Connected) => match then {
+                Then::Open => (Self::Open, Flush),
+                Then::Finish => (Self::Finishing, Flush),
+                Then::Close(reason) => flushing(reason, false),
+            },
+            (Self::Connecting { then: Then::Open | Then::Finish }, Event::Close(reason)) => {
+                (Self::Connecting { then: Then::Close(reason) }, Nothing)
+            }
+            (Self::Connecting { then: Then::Open }, Event::Finish) => {
+                (Self::Connecting { then: Then::Finish }, Nothing)
+            }
 
             (Self::Open, Event::PeerEnd { half_open: true }) => (Self::PeerEnded, Nothing),
             (Self::Open | Self::Finishing, Event::PeerEnd { .. }) => flushing(Peer, true),
@@ -170,7 +198,7 @@ impl State {
             }
 
             (
-                Self::Connecting
+                Self::Connecting { .. }
                 | Self::Open
                 | Self::PeerEnded
                 | Self::Finishing
@@ -192,7 +220,9 @@ mod tests {
 
     fn all_states() -> Vec<State> {
         let mut states = vec![
-            State::Connecting,
+            State::Connecting { then: Then::Open },
+            State::Connecting { then: Then::Finish },
+            State::Connecting { then: Then::Close(REASON) },
             State::Open,
             State::PeerEnded,
             State::Finishing,
@@ -265,7 +295,7 @@ mod tests {
     fn every_life_ends_within_four_steps_of_a_close() {
         for state in all_states() {
             let mut now = state;
-            for event in [Event::Close(OTHER), Event::Sent, Event::LingerOver, Event::Sent] {
+            for event in [Event::Close(OTHER), Event::Connected, Event::Sent, Event::LingerOver] {
                 now = now.on(event).0;
             }
             assert!(now.is_closed(), "{state:?} hangs in {now:?}");

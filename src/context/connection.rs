@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use super::ServerRef;
 use crate::codec::Protocol;
-use crate::connection::state::State;
 use crate::error::{Error, WriteError};
 use crate::handle::ConnectionHandle;
 use crate::handlers::Handlers;
 use crate::id::{ConnectionId, TimerId};
-use crate::registry::{Conn, Registry, Repeat, Task};
+use crate::registry::{Conn, EachFor, OnceFor, Registry, Repeat};
 
 /// One connection, as its handlers see it.
 ///
@@ -157,7 +156,7 @@ impl<'a, P: Protocol, S> Connection<'a, P, S> {
     /// Whether an outbound connection has yet to be made.
     #[must_use]
     pub fn is_connecting(&self) -> bool {
-        self.conn().state == State::Connecting
+        self.conn().state.is_connecting()
     }
 
     /// Whether the connection is over, and only `on_closed` is left.
@@ -207,14 +206,9 @@ impl<'a, P: Protocol, S> Connection<'a, P, S> {
     fn keep_timer(
         &mut self,
         delay: Duration,
-        repeat: Repeat<
-            Box<dyn FnOnce(&mut S, &mut Connection<'_, P, S>)>,
-            Box<dyn FnMut(&mut S, &mut Connection<'_, P, S>)>,
-        >,
+        repeat: Repeat<OnceFor<P, S>, EachFor<P, S>>,
     ) -> TimerId {
-        let timer = self.registry.add_timer(delay, Task::Connection(self.id, repeat));
-        self.conn_mut().cold().timers.push(timer);
-        timer
+        self.registry.add_connection_timer(self.id, delay, repeat)
     }
 
     /// Cancels a timer. Says whether it was still to fire.

@@ -3,7 +3,7 @@
 use super::Reactor;
 use crate::codec::Protocol;
 use crate::config::COMMANDS_PER_TURN;
-use crate::connection::state::{Event, State};
+use crate::connection::state::Event;
 use crate::error::Error;
 use crate::handle::Wish;
 use crate::id::ConnectionId;
@@ -51,7 +51,7 @@ impl<P: Protocol, S> Reactor<P, S> {
     #[inline(never)]
     pub(super) fn dial(&mut self) {
         for (id, address) in std::mem::take(&mut self.registry.dialing) {
-            if self.registry.get(id).is_none_or(|conn| conn.state != State::Connecting) {
+            if self.registry.get(id).is_none_or(|conn| !conn.state.is_connecting()) {
                 continue;
             }
             let begun = self.driver.connect(address).and_then(|mut socket| {
@@ -76,7 +76,9 @@ impl<P: Protocol, S> Reactor<P, S> {
                 self.registry.stats.connected += 1;
                 note!(self.registry.logger, Debug, "{id} connected to {peer}");
                 self.registry.transition(id, Event::Connected);
-                self.call_connect(id);
+                if self.registry.get(id).is_some_and(|conn| !conn.state.is_closing()) {
+                    self.call_connect(id);
+                }
                 // Input may have come with the same event.
                 if self.registry.get(id).is_some_and(|conn| conn.inbound.may_read()) {
                     self.registry.enqueue_ready(id);

@@ -10,7 +10,7 @@ use crate::connection::state::{Event, State};
 use crate::error::{CloseReason, Error, Late};
 use crate::id::{ConnectionId, TimerId};
 use crate::logging::note;
-use crate::registry::{Origin, Repeat, Task};
+use crate::registry::{EachFor, OnceFor, Origin, Repeat, Task};
 use crate::timers::Due;
 
 impl<P: Protocol, S> Reactor<P, S> {
@@ -43,7 +43,7 @@ impl<P: Protocol, S> Reactor<P, S> {
             }
             Task::Deadline(id) => {
                 self.registry.timers.finish(timer);
-                self.check_deadlines(id, at, now);
+                self.check_deadlines(id, now);
             }
             Task::AcceptAgain => {
                 self.registry.timers.finish(timer);
@@ -53,17 +53,13 @@ impl<P: Protocol, S> Reactor<P, S> {
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "the two closures of one kind of timer")]
     fn fire_connection(
         &mut self,
         timer: TimerId,
         at: Tick,
         now: Tick,
         id: ConnectionId,
-        repeat: Repeat<
-            Box<dyn FnOnce(&mut S, &mut crate::context::Connection<'_, P, S>)>,
-            Box<dyn FnMut(&mut S, &mut crate::context::Connection<'_, P, S>)>,
-        >,
+        repeat: Repeat<OnceFor<P, S>, EachFor<P, S>>,
     ) {
         // Cancelled with its connection, but for the time between its end and its reaping.
         if self.registry.get(id).is_none_or(|conn| conn.state.is_closed()) {
@@ -88,11 +84,8 @@ impl<P: Protocol, S> Reactor<P, S> {
     }
 
     /// A connection's deadline entry has fired: what is late ends it, what has moved is looked at again in time.
-    fn check_deadlines(&mut self, id: ConnectionId, at: Tick, now: Tick) {
+    fn check_deadlines(&mut self, id: ConnectionId, now: Tick) {
         let Some(conn) = self.registry.get_mut(id) else { return };
-        if conn.armed != Some(at) {
-            return; // an earlier deadline came in between, and has an entry of its own
-        }
         conn.armed = None;
         let config = &self.registry.config;
         let conn = &self.registry.conns[id.slot()];
@@ -106,7 +99,7 @@ impl<P: Protocol, S> Reactor<P, S> {
         let idle = over(live.then_some(conn.last_input), config.idle_timeout);
 
         match (state_over, conn.state, conn.origin) {
-            (true, State::Connecting, Origin::Outbound { limit }) => {
+            (true, State::Connecting { .. }, Origin::Outbound { limit }) => {
                 self.fail(id, Error::Late(Late::Connect(limit)));
             }
             (true, State::Lingering { .. }, _) => self.registry.transition(id, Event::LingerOver),

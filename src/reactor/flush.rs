@@ -3,7 +3,7 @@
 use super::Reactor;
 use crate::codec::Protocol;
 use crate::connection::outbound::Flushed;
-use crate::connection::state::{Event, State};
+use crate::connection::state::Event;
 use crate::error::Error;
 use crate::id::ConnectionId;
 
@@ -16,7 +16,7 @@ impl<P: Protocol, S> Reactor<P, S> {
             let id = self.registry.dirty[at];
             let Some(conn) = self.registry.get_mut(id) else { continue };
             conn.duty.dirty = false;
-            if conn.state == State::Connecting {
+            if conn.state.is_connecting() {
                 self.check_connected(id);
             } else {
                 self.flush(id);
@@ -42,7 +42,7 @@ impl<P: Protocol, S> Reactor<P, S> {
             }
             return;
         }
-        if conn.state == State::Connecting || !conn.outbound.may_flush() {
+        if conn.state.is_connecting() || !conn.outbound.may_flush() {
             return;
         }
         let Some(socket) = conn.socket.as_mut() else { return };

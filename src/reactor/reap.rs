@@ -4,7 +4,7 @@ use super::Reactor;
 use crate::codec::Protocol;
 use crate::id::ConnectionId;
 use crate::logging::note;
-use crate::registry::Lifecycle;
+use crate::registry::{Conn, Lifecycle};
 
 impl<P: Protocol, S> Reactor<P, S> {
     /// The phase: reaps what has closed, and what closes because of that.
@@ -21,8 +21,7 @@ impl<P: Protocol, S> Reactor<P, S> {
     }
 
     fn bury(&mut self, id: ConnectionId) {
-        let Some((reason, reset)) = self.registry.get(id).and_then(|conn| conn.close_reason())
-        else {
+        let Some((reason, reset)) = self.registry.get(id).and_then(Conn::close_reason) else {
             return;
         };
         // Errors that came up while another handler ran have not been told yet.

@@ -148,7 +148,7 @@ impl<P: Protocol, S> Drop for Reactor<P, S> {
             outcome.set(&Err(io::Error::other("the loop's thread panicked")));
         }
         // Every connection that `on_accept` saw gets its `on_closed`, here too.
-        self.registry.lifecycle = Lifecycle::Asked { grace: Duration::ZERO };
+        self.registry.request_stop(Duration::ZERO);
         self.advance_stop();
         self.reap();
         self.finish_stop();

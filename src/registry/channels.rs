@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Registry;
 use crate::codec::Protocol;
-use crate::connection::state::{Input, State};
+use crate::connection::state::Input;
 use crate::error::{Error, WriteError};
 use crate::handle::{Link, Wish};
 use crate::handlers::HandlerError;
@@ -63,7 +63,7 @@ impl<P: Protocol, S> Registry<P, S> {
         if !conn.state.is_writable() {
             link.outgoing.close();
         }
-        if conn.state != State::Connecting && conn.state.input() != Input::Decode {
+        if !conn.state.is_connecting() && conn.state.input() != Input::Decode {
             link.incoming.close();
         }
     }

@@ -35,7 +35,7 @@ pub(crate) struct Conn<P: Protocol, S> {
     /// When the present state has lasted long enough: a connect, a linger.
     pub(crate) state_until: Option<Tick>,
     /// When the connection's one deadline entry in the timer queue fires.
-    pub(crate) armed: Option<Tick>,
+    pub(crate) armed: Option<(Tick, TimerId)>,
     pub(super) cold: Option<Box<Cold<P>>>,
     pub(crate) origin: Origin,
 }

@@ -31,7 +31,7 @@ impl<P: Protocol, S> Registry<P, S> {
         if to_serve && conn.duty.may_list_ready() {
             self.ready.push(id);
         }
-        let decided = conn.state == State::Connecting && (news.writable || news.ending);
+        let decided = conn.state.is_connecting() && (news.writable || news.ending);
         if decided || (news.writable && !conn.outbound.is_empty()) {
             self.enqueue_dirty(id);
         }

@@ -6,8 +6,10 @@
 
 mod channels;
 mod conn;
+mod deadlines;
 mod due;
 mod panics;
+mod waiting;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -19,23 +21,20 @@ use slab::Slab;
 pub(crate) use self::conn::{Conn, Duty, Origin};
 use crate::buffer::BufferPool;
 use crate::clock::{Clock, Tick};
-use crate::codec::{Decoder, Protocol};
+use crate::codec::Protocol;
 use crate::config::Config;
 use crate::connection::inbound::Inbound;
 use crate::connection::outbound::Outbound;
-use crate::connection::state::{Effect, Event, Input, State};
+use crate::connection::state::{Effect, Event, Input, State, Then};
 use crate::context::{Connection, ServerRef};
 use crate::error::{CloseReason, Error, WriteError};
-use crate::handle::{Link, Shared};
+use crate::handle::Shared;
 use crate::handlers::Handlers;
-use crate::id::{ConnectionId, Generation, TimerId};
+use crate::id::{ConnectionId, Generation};
 use crate::io::stream::Socket;
 use crate::logging::Logger;
 use crate::stats::Stats;
 use crate::timers::Timers;
-
-/// What a packet in an inbox costs beside its bytes, for the accounting of limits.
-const INBOX_OVERHEAD: usize = 64;
 
 pub(crate) struct Registry<P: Protocol, S> {
     pub(crate) protocol: P,
@@ -88,8 +87,8 @@ pub(crate) enum Repeat<Once, Each> {
     Every(Duration, Each),
 }
 
-type OnceFor<P, S> = Box<dyn FnOnce(&mut S, &mut Connection<'_, P, S>)>;
-type EachFor<P, S> = Box<dyn FnMut(&mut S, &mut Connection<'_, P, S>)>;
+pub(crate) type OnceFor<P, S> = Box<dyn FnOnce(&mut S, &mut Connection<'_, P, S>)>;
+pub(crate) type EachFor<P, S> = Box<dyn FnMut(&mut S, &mut Connection<'_, P, S>)>;
 type OnceOf<P, S> = Box<dyn FnOnce(&mut S, &mut ServerRef<'_, P, S>)>;
 type EachOf<P, S> = Box<dyn FnMut(&mut S, &mut ServerRef<'_, P, S>)>;
 
@@ -136,7 +135,7 @@ impl<P: Protocol, S> Registry<P, S> {
         let idle = self.config.idle_timeout.is_some();
         let state = match origin {
             Origin::Inbound => State::Open,
-            Origin::Outbound { .. } => State::Connecting,
+            Origin::Outbound { .. } => State::Connecting { then: Then::Open },
         };
         let slot = self.conns.insert(Conn {
             generation,
@@ -165,6 +164,9 @@ impl<P: Protocol, S> Registry<P, S> {
     /// Frees a slot, once `on_closed` has run.
     pub(crate) fn remove(&mut self, id: ConnectionId) {
         let conn = self.conns.remove(id.slot());
+        if let Some((_, timer)) = conn.armed {
+            self.timers.cancel(timer);
+        }
         if conn.origin == Origin::Inbound
             && let Some(count) = self.by_address.get_mut(&conn.peer.ip())
         {
@@ -193,6 +195,13 @@ impl<P: Protocol, S> Registry<P, S> {
             self.gather(id);
         }
         let Some(conn) = self.get_mut(id) else { return };
+        // Nothing waits to be sent, so there is nothing to connect for.
+        let event = match event {
+            Event::Close(reason) if conn.state.is_connecting() && conn.outbound.is_empty() => {
+                Event::Abort { reason, reset: false }
+            }
+            event => event,
+        };
         let (next, effect) = conn.state.on(event);
         let changed = next != conn.state;
         conn.state = next;
@@ -337,161 +346,6 @@ impl<P: Protocol, S> Registry<P, S> {
         self.stats.slow_consumers += 1;
         self.leave_error(id, Error::SlowConsumer { queued });
         self.transition(id, Event::Abort { reason: CloseReason::SlowConsumer, reset: true });
-    }
-
-    // Errors that wait.
-
-    /// Counts an error and leaves it in the connection's queue.
-    pub(crate) fn leave_error(&mut self, id: ConnectionId, error: Error) {
-        self.stats.count(error.blame());
-        self.queue_error(id, error);
-    }
-
-    pub(crate) fn queue_error(&mut self, id: ConnectionId, error: Error) {
-        let limit = self.config.errors;
-        let Some(conn) = self.get_mut(id) else { return };
-        let cold = conn.cold();
-        let dropped = match &cold.link {
-            Some(link) => matches!(link.errors.push_evicting(error), Ok(Some(_))),
-            None => {
-                let full = cold.errors.len() >= limit;
-                if full {
-                    cold.errors.pop_front();
-                }
-                cold.errors.push_back(error);
-                full
-            }
-        };
-        self.stats.errors_dropped += u64::from(dropped);
-    }
-
-    pub(crate) fn take_error(&mut self, id: ConnectionId) -> Option<Error> {
-        let cold = self.get_mut(id)?.cold_mut()?;
-        match &cold.link {
-            Some(link) => link.errors.try_pop().ok().map(|popped| popped.item),
-            None => cold.errors.pop_front(),
-        }
-    }
-
-    // The inbox.
-
-    /// Puts a packet where nobody listens.
-    #[inline(never)]
-    pub(crate) fn shelve(&mut self, id: ConnectionId, packet: P::In, size: usize) {
-        let Some(conn) = self.get_mut(id) else { return };
-        let cold = conn.cold();
-        let packet = <P::Codec as Decoder>::detach(packet);
-        if let Some(link) = &cold.link {
-            // Its room was looked at before the packet was decoded, and only the loop pushes.
-            let refused = link.incoming.try_push(packet).is_err();
-            self.stats.packets_dropped += u64::from(refused);
-            return;
-        }
-        let cost = size + INBOX_OVERHEAD;
-        cold.inbox.push_back((packet, cost));
-        cold.inbox_cost += cost;
-        self.stats.queued_bytes += cost;
-        self.keep_within_memory();
-    }
-
-    /// Takes the oldest packet that waits; the peer is read again where the inbox was full.
-    pub(crate) fn unshelve(&mut self, id: ConnectionId) -> Option<P::In> {
-        let conn = self.get_mut(id)?;
-        let cold = conn.cold_mut()?;
-        let packet = match &cold.link {
-            Some(link) => link.incoming.try_pop().ok()?.item,
-            None => {
-                let (packet, cost) = cold.inbox.pop_front()?;
-                cold.inbox_cost -= cost;
-                self.stats.queued_bytes -= cost;
-                packet
-            }
-        };
-        self.enqueue_ready(id);
-        Some(packet)
-    }
-
-    fn clear_inbox(&mut self, id: ConnectionId) {
-        let Some(cold) = self.get_mut(id).and_then(Conn::cold_mut) else { return };
-        let dropped = cold.inbox.len() as u64;
-        let cost = std::mem::take(&mut cold.inbox_cost);
-        cold.inbox.clear();
-        self.stats.queued_bytes -= cost;
-        self.stats.packets_dropped += dropped;
-    }
-
-    /// The connection's view from other threads, made when first asked for. What waits moves over to it.
-    pub(crate) fn link(&mut self, id: ConnectionId) -> Option<Arc<Link<P>>> {
-        let notice = Arc::clone(&self.shared.notice);
-        let config = (self.config.inbox, self.config.handle_writes, self.config.errors);
-        let conn = self.get_mut(id)?;
-        if let Some(link) = conn.link() {
-            return Some(Arc::clone(link));
-        }
-        let local = conn.socket.as_ref().and_then(|socket| socket.local_addr().ok());
-        let closed = conn.state.is_closed();
-        let link = Arc::new(Link::new(id, conn.peer, local, notice, config));
-        let cold = conn.cold();
-        for (packet, _) in cold.inbox.drain(..) {
-            drop(link.incoming.try_push(packet));
-        }
-        for error in cold.errors.drain(..) {
-            drop(link.errors.push_evicting(error));
-        }
-        let cost = std::mem::take(&mut cold.inbox_cost);
-        cold.link = Some(Arc::clone(&link));
-        if closed {
-            link.end();
-        }
-        self.stats.queued_bytes -= cost;
-        self.narrow(id);
-        Some(link)
-    }
-
-    // Deadlines.
-
-    /// The next moment at which something about this connection is late.
-    fn next_deadline(&self, conn: &Conn<P, S>) -> Option<Tick> {
-        let unfinished = conn.inbound.unfinished_since().zip(self.config.packet_timeout);
-        let stuck = conn.outbound.stuck_since().zip(self.config.write_timeout);
-        let idle = self.config.idle_timeout.filter(|_| !conn.state.is_closing());
-        [
-            conn.state_until,
-            unfinished.map(|(since, limit)| since + limit),
-            stuck.map(|(since, limit)| since + limit),
-            idle.map(|limit| conn.last_input + limit),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-    }
-
-    /// Sees to it that the timer queue looks at this connection in time. One entry serves all its deadlines; one that has
-    /// moved away is found out when the entry fires, so a busy connection moves its deadlines for nothing.
-    #[inline(never)]
-    pub(crate) fn arm(&mut self, id: ConnectionId) {
-        let Some(conn) = self.get(id) else { return };
-        let Some(at) = self.next_deadline(conn) else { return };
-        if conn.armed.is_none_or(|armed| at < armed) {
-            self.timers.insert(at, Task::Deadline(id));
-            if let Some(conn) = self.get_mut(id) {
-                conn.armed = Some(at);
-            }
-        }
-    }
-
-    // Timers.
-
-    pub(crate) fn add_timer(&mut self, after: Duration, task: Task<P, S>) -> TimerId {
-        let at = self.clock.now() + after;
-        self.timers.insert(at, task)
-    }
-
-    /// Forgets a connection's timer that has fired for the last time.
-    pub(crate) fn forget_timer(&mut self, id: ConnectionId, timer: TimerId) {
-        if let Some(cold) = self.get_mut(id).and_then(Conn::cold_mut) {
-            cold.timers.retain(|each| *each != timer);
-        }
     }
 
     // The server.
