@@ -157,8 +157,9 @@ pub(crate) fn settle<P: Protocol, S: 'static>(reactor: &mut Reactor<P, S>) {
     loop {
         let before = reactor.server().stats();
         let began = now();
-        let _ = reactor.turn(Some(quiet)).expect("a working poll");
-        if reactor.server().stats() == before && began.elapsed() >= quiet {
+        let state = reactor.turn(Some(quiet)).expect("a working poll");
+        let slept = began.elapsed() >= quiet;
+        if state == Turn::Stopped || (slept && reactor.server().stats() == before) {
             return;
         }
     }
@@ -175,7 +176,7 @@ pub(crate) fn told<T>(by: &Receiver<T>) -> T {
 
 // A protocol.
 
-/// Lines of text as packets. `!malformed` is an error of the decoder, `!panic` a panic in it, `!stall` makes it yield packets
+/// Lines of text as packets. `!malformed` is an error of the decoder, `!panic` a panic in it and in the encoder, `!stall` makes it yield packets
 /// without end; the packet `unspeakable` is refused by the encoder.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Words;
@@ -213,8 +214,10 @@ impl Encoder<String> for Words {
     type Error = Unfit;
 
     fn encode(&mut self, packet: String, dst: &mut WriteBuffer) -> Result<(), Unfit> {
-        if packet == "unspeakable" {
-            return Err(Unfit("an unspeakable packet"));
+        match &*packet {
+            "unspeakable" => return Err(Unfit("an unspeakable packet")),
+            "!panic" => panic!("the encoder panics, as told"),
+            _ => {}
         }
         dst.put_slice(packet.as_bytes());
         dst.put_u8(b'\n');
@@ -235,13 +238,15 @@ pub(crate) fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// Runs the named test of this binary again, alone in a process: for what changes the whole process.
+/// The named test of this binary, to be run again, alone in a process: for what changes the whole process.
+pub(crate) fn child(test: &str) -> Command {
+    let mut child = Command::new(std::env::current_exe().expect("a path"));
+    child.args([test, "--exact", "--nocapture", "--test-threads=1"]).env(CHILD, "1");
+    child
+}
+
 pub(crate) fn run_child(test: &str) -> Output {
-    Command::new(std::env::current_exe().expect("a path"))
-        .args([test, "--exact", "--nocapture", "--test-threads=1"])
-        .env(CHILD, "1")
-        .output()
-        .expect("a second process")
+    child(test).output().expect("a second process")
 }
 
 /// As [`run_child`], where the child is to end well.
