@@ -49,12 +49,13 @@ impl<P: Protocol, S> Reactor<P, S> {
         self.registry.remove(id);
     }
 
-    /// Ends what hangs on a connection: its timers, and its handles' channels.
+    /// Ends what hangs on a connection: its timers, its handles' channels, what nobody read.
     fn let_go(&mut self, id: ConnectionId) {
         let Some(cold) = self.registry.get_mut(id).and_then(|conn| conn.cold_mut()) else { return };
         let timers = std::mem::take(&mut cold.timers);
         let stalled = u64::from(cold.stalled.take().is_some());
         let unsent = cold.link.as_ref().map_or(0, |link| link.end()) as u64;
+        self.registry.clear_inbox(id);
         self.registry.stats.packets_dropped += stalled + unsent;
         for timer in timers {
             self.registry.timers.cancel(timer);

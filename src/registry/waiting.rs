@@ -82,7 +82,7 @@ impl<P: Protocol, S> Registry<P, S> {
         Some(packet)
     }
 
-    pub(super) fn clear_inbox(&mut self, id: ConnectionId) {
+    pub(crate) fn clear_inbox(&mut self, id: ConnectionId) {
         let Some(cold) = self.get_mut(id).and_then(Conn::cold_mut) else { return };
         let dropped = cold.inbox.len() as u64;
         let cost = std::mem::take(&mut cold.inbox_cost);
