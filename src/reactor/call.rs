@@ -129,6 +129,14 @@ impl<P: Protocol, S> Reactor<P, S> {
         self.registry.panicked(id, panic);
     }
 
+    /// Tells `on_error` what came up where no handler could be called.
+    pub(super) fn tell_errors(&mut self, id: ConnectionId) {
+        while self.registry.get(id).is_some_and(|conn| conn.handlers.has_on_error()) {
+            let Some(error) = self.registry.take_error(id) else { return };
+            self.call_error(id, error);
+        }
+    }
+
     /// Something failed: `on_error` hears of it, and the connection ends in the way that fits.
     #[cold]
     pub(super) fn fail(&mut self, id: ConnectionId, error: Error) {

@@ -43,6 +43,7 @@ impl<P: Protocol, S> Reactor<P, S> {
             return;
         }
         self.registry.pump(id);
+        self.tell_errors(id);
         // The reader may have made room.
         self.registry.enqueue_ready(id);
     }

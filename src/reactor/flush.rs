@@ -81,6 +81,7 @@ impl<P: Protocol, S> Reactor<P, S> {
             && conn.link().is_some()
         {
             self.registry.pump(id);
+            self.tell_errors(id);
         }
         if let Some(conn) = self.registry.get(id)
             && conn.outbound.is_empty()

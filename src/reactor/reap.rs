@@ -25,10 +25,7 @@ impl<P: Protocol, S> Reactor<P, S> {
             return;
         };
         // Errors that came up while another handler ran have not been told yet.
-        while self.registry.get(id).is_some_and(|conn| conn.handlers.has_on_error()) {
-            let Some(error) = self.registry.take_error(id) else { break };
-            self.call_error(id, error);
-        }
+        self.tell_errors(id);
         if let Some(conn) = self.registry.get_mut(id)
             && reset
             && let Some(socket) = conn.socket.as_mut()
