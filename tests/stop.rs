@@ -202,7 +202,9 @@ fn a_handler_a_timer_and_another_thread_can_stop_the_server() {
 
     let handle = words(Config::default()).start(|_, conn| conn.handlers()).expect("a loop");
     handle
-        .run(|_, server| drop(server.after(ms(1), |_, server| server.stop(AGES))))
+        .run(|_, server| {
+            server.after(ms(1), |_, server| server.stop(AGES));
+        })
         .expect("a loop");
     assert_eq!(handle.join().expect("a stop").closed, 0);
 

@@ -24,9 +24,6 @@ const LOW: usize = 16 * 1024;
 /// The longest unfinished packet that is put in front of the bytes behind it; a longer one grows where it is.
 const HEADROOM: usize = BLOCK / 4;
 
-/// The block is zeroed in pieces of this length.
-const STEP: usize = 1024;
-
 #[derive(Debug)]
 pub(crate) struct ReadBuffer {
     /// Initialised and free: its *length* is what can be read into.
@@ -134,10 +131,7 @@ impl ReadBuffer {
     fn renew_block(&mut self) {
         self.block.clear();
         if self.block.try_reclaim(BLOCK) {
-            // In steps: a long fill is one string instruction, which a count of instructions takes byte by byte.
-            for filled in (STEP..=BLOCK).step_by(STEP) {
-                self.block.resize(filled, 0);
-            }
+            self.block.resize(BLOCK, 0);
         } else {
             self.block = BytesMut::zeroed(BLOCK);
         }

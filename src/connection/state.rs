@@ -6,12 +6,12 @@
 //!             ┌────finish─────┼──close, or peer's end           │ close, finish
 //!             ▼               ▼                                 │
 //!         Finishing ──────▶ Flushing ◀──────────────────────────┘
-//!             │      close,   │    │
-//!             │  peer's end   │    └──sent, and the peer has ended──┐
-//!           sent            sent                                    │
-//!             ▼               ▼                                     ▼
-//!         Finished ─close─▶ Lingering ──peer's end, or too late──▶ Closed ◀── abort, from every state
-//!             └───────────────────────peer's end────────────────────▲
+//!             │     close,    │    └──sent, and the peer has ended──┐
+//!             │ peer's end    │                                     │
+//!             ▼ sent          ▼ sent                                ▼
+//!         Finished ─close─▶ Lingering ──peer's end, too late─────▶ Closed
+//!             └──────────────peer's end─────────────────────────────▲
+//!                                            from every state: abort
 //! ```
 //!
 //! An outbound connection that is closed or finished before it is made goes on to `Flushing` or `Finishing` once it is, so

@@ -176,8 +176,8 @@ pub(crate) fn told<T>(by: &Receiver<T>) -> T {
 
 // A protocol.
 
-/// Lines of text as packets. `!malformed` is an error of the decoder, `!panic` a panic in it and in the encoder, `!stall` makes it yield packets
-/// without end; the packet `unspeakable` is refused by the encoder.
+/// Lines of text as packets. `!malformed` is an error of the decoder, `!panic` a panic in it and in the encoder, `!stall`
+/// makes it yield packets without end; the packet `unspeakable` is refused by the encoder.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Words;
 
