@@ -78,14 +78,19 @@ impl Clock {
         if let Some(tick) = self.seen.get() {
             return tick;
         }
-        let tick = match &self.source {
+        let tick = self.fresh();
+        self.seen.set(Some(tick));
+        tick
+    }
+
+    /// This very moment, however long the turn has taken already: what is counted from here is never early.
+    pub(crate) fn fresh(&self) -> Tick {
+        match &self.source {
             Source::System => Tick::since_start(system_now().saturating_duration_since(self.epoch)),
             Source::Manual(nanos) => {
                 Tick::since_start(Duration::from_nanos(nanos.load(Ordering::Relaxed)))
             }
-        };
-        self.seen.set(Some(tick));
-        tick
+        }
     }
 
     /// A tick as an `Instant`, for users' code.

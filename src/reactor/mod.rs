@@ -194,11 +194,13 @@ impl<P: Protocol, S> Reactor<P, S> {
 
     /// The server, as handlers see it.
     pub fn server(&mut self) -> ServerRef<'_, P, S> {
+        self.registry.clock.forget(); // the last turn may be long ago
         ServerRef::new(&mut self.registry)
     }
 
     /// The state and the server at once.
     pub fn parts(&mut self) -> (&mut S, ServerRef<'_, P, S>) {
+        self.registry.clock.forget();
         (&mut self.state, ServerRef::new(&mut self.registry))
     }
 

@@ -43,7 +43,7 @@ impl<P: Protocol, S> Registry<P, S> {
     }
 
     pub(crate) fn add_timer(&mut self, after: Duration, task: Task<P, S>) -> TimerId {
-        let at = self.clock.now() + after;
+        let at = self.clock.fresh() + after;
         self.timers.insert(at, task)
     }
 
