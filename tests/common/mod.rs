@@ -51,7 +51,7 @@ pub(crate) fn connect_from(source: Ipv4Addr, address: SocketAddr) -> TcpStream {
 pub(crate) fn connect_narrow(address: SocketAddr) -> TcpStream {
     use socket2::{Domain, Socket, Type};
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.set_recv_buffer_size(4 * 1024).expect("a small buffer");
+    socket.set_recv_buffer_size(32 * 1024).expect("a small buffer");
     socket.connect_timeout(&address.into(), PATIENCE).expect("a listener");
     ready_client(socket.into())
 }
