@@ -207,7 +207,8 @@
 //! Handlers never run inside one another. What one does to another connection, a write or a close, takes effect on
 //! its queues at once; that connection's own handlers run later in the turn.
 //!
-//! [`ServerRef::connect`] begins a connection to elsewhere, which then lives beside those that were accepted.
+//! [`ServerRef::connect`] begins a connection to elsewhere, which then lives beside those that were accepted. A program
+//! with no loop of its own, a tool or a test, has [`Client`]: blocking, with limits of time, over any codec.
 //!
 //! # Timers
 //!
@@ -503,6 +504,7 @@ pub mod codec;
 pub mod testing;
 
 mod buffer;
+mod client;
 mod clock;
 mod config;
 mod connection;
@@ -520,6 +522,7 @@ mod server;
 mod stats;
 mod timers;
 
+pub use crate::client::{Client, ClientError, ClientReader, ClientWriter};
 pub use crate::config::{Config, Overload, PanicPolicy};
 pub use crate::context::{Broadcast, ConnectError, Connection, ServerRef, SlowConsumers};
 pub use crate::error::{Blame, BoxError, CloseReason, Error, Late, WriteError};
