@@ -111,7 +111,7 @@ impl<P: Protocol, S> Conn<P, S> {
     /// The common case: nothing at all stands between the next packet and `on_read`. Where it is false, there may be.
     #[inline]
     pub(crate) fn is_unhindered(&self) -> bool {
-        self.state == State::Open
+        matches!(self.state, State::Open)
             && !self.inbound.is_stopped()
             && !self.outbound.is_high()
             && self.handlers.on_read.is_some()
@@ -121,7 +121,7 @@ impl<P: Protocol, S> Conn<P, S> {
     /// Whether nothing waits for its outbox to be sent or to have room: no end of the stream, no handle of another thread.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
-        self.state == State::Open && self.cold.is_none()
+        matches!(self.state, State::Open) && self.cold.is_none()
     }
 
     /// Whether the next packet has somewhere to go.
@@ -143,11 +143,14 @@ impl<P: Protocol, S> Conn<P, S> {
     }
 
     /// Whether there is input to see to without another event.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn has_work(&self) -> bool {
-        if !self.inbound.has_work() && self.cold.is_none() {
-            return false;
-        }
+        (self.inbound.has_work() || self.cold.is_some()) && self.has_work_here()
+    }
+
+    /// The rest of the question, for the few that are not plainly idle.
+    #[inline(never)]
+    fn has_work_here(&self) -> bool {
         let can_deliver = self.handlers.on_read.is_some() && self.has_shelved();
         match self.state.input() {
             Input::Ignore => can_deliver && self.state.delivers(),
