@@ -18,7 +18,7 @@ use common::{
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use wheelhouse::codec::BytesCodec;
-use wheelhouse::{Config, ConnectionId, Reactor, Server};
+use wheelhouse::{Config, ConnectionId, Reactor, Server, ServerRef};
 
 fn echo(config: Config) -> Reactor<Words, ()> {
     words(config)
@@ -238,8 +238,10 @@ fn what_was_left_between_two_turns_is_one_wake_up() {
     let ran = Arc::new(AtomicUsize::new(0));
     for _ in 0..CALLS {
         let ran = Arc::clone(&ran);
-        let count = move || ran.fetch_add(1, Ordering::Relaxed);
-        handle.try_run(move |_, _| drop(count())).expect("room");
+        let count = move |_: &mut (), _: &mut ServerRef<'_, Words, ()>| {
+            ran.fetch_add(1, Ordering::Relaxed);
+        };
+        handle.try_run(count).expect("room");
         link.try_write("w".into()).expect("room");
     }
     let mut turns = 0;

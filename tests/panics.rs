@@ -32,8 +32,12 @@ fn server(place: &'static str) -> Reactor<Words, Seen> {
             seen.panicking = place;
             panic_if(place == "on_accept");
             match place {
-                "after" => drop(conn.after(ms(1), |_, _| panic!("a timer panics, as told"))),
-                "every" => drop(conn.every(ms(1), |_, _| panic!("a timer panics, as told"))),
+                "after" => {
+                    conn.after(ms(1), |_, _| panic!("a timer panics, as told"));
+                }
+                "every" => {
+                    conn.every(ms(1), |_, _| panic!("a timer panics, as told"));
+                }
                 "on_drain" => conn.write("x".repeat(1 << 23)).expect("an empty outbox"),
                 _ => {}
             }

@@ -20,8 +20,14 @@ type Loop = Reactor<Words, Seen>;
 fn handlers(conn: &Connection<'_, Words, Seen>) -> Handlers<Words, Seen> {
     conn.handlers()
         .on_read(|_, conn, word| match &*word {
-            "close" => Ok(conn.close()),
-            "abort" => Ok(conn.abort()),
+            "close" => {
+                conn.close();
+                Ok(())
+            }
+            "abort" => {
+                conn.abort();
+                Ok(())
+            }
             "flood" => Ok(conn.write("much ".repeat(2_000_000))?),
             "fail" => "not a number".parse::<u32>().map(drop).map_err(Into::into),
             "panic" => panic!("on_read panics, as told"),

@@ -204,7 +204,7 @@ fn packets_that_nobody_will_see_are_counted() {
     for word in ["four", "five"] {
         link.try_write(word.into()).expect("room");
     }
-    reactor.server().for_each_connection(|conn| conn.abort());
+    link.abort();
     settle(&mut reactor);
     assert_over(&client);
     let so_far = stats(&mut reactor);
@@ -233,7 +233,9 @@ fn timers_are_counted_while_they_are_pending() {
     assert_eq!(server.stats().timers, 1);
     let client = join(&mut reactor);
     assert_eq!(stats(&mut reactor).timers, 2, "the connection's deadline is one");
-    reactor.server().for_each_connection(|conn| drop(conn.every(PATIENCE, |_, _| {})));
+    reactor.server().for_each_connection(|conn| {
+        conn.every(PATIENCE, |_, _| {});
+    });
     assert_eq!(stats(&mut reactor).timers, 3);
     drop(client);
     settle(&mut reactor);
