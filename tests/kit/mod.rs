@@ -2,6 +2,8 @@
 //! hang. Every wait here has an end, so that a fault shows as a failure and not as a test that never returns.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod programs;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
