@@ -1,6 +1,7 @@
 //! JSON, one value a line: what logs, queues and many small protocols speak.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::marker::PhantomData;
 
 use bytes::{Buf, BufMut, BytesMut};
@@ -133,7 +134,9 @@ impl<T, P: Serialize> Encoder<P> for JsonLines<T> {
 
     fn encode(&mut self, packet: P, dst: &mut WriteBuffer) -> Result<(), JsonLinesError> {
         let start = dst.len();
-        serde_json::to_writer((&mut **dst).writer(), &packet).map_err(JsonLinesError::Write)?;
+        let mut text = Gathered::new(dst);
+        serde_json::to_writer(&mut text, &packet).map_err(JsonLinesError::Write)?;
+        text.hand_on();
         // JSON text has line feeds between tokens only, and none are put there; but a type may bring text of its own.
         if let Some(at) = memchr(b'\n', &dst[start..]) {
             return Err(JsonLinesError::LineBreak { at, len: dst.len() - start });
@@ -149,6 +152,55 @@ impl<T, P: Serialize> Encoder<P> for JsonLines<T> {
 
     fn is_stateless(&self) -> bool {
         true
+    }
+}
+
+/// Gathers the text of a packet before it goes into the buffer, because serde_json writes brackets, quotes and commas one
+/// at a time, and to make room for a byte takes a buffer longer than the byte does.
+struct Gathered<'a> {
+    bytes: [u8; 128],
+    len: usize,
+    dst: &'a mut BytesMut,
+}
+
+impl<'a> Gathered<'a> {
+    fn new(dst: &'a mut BytesMut) -> Self {
+        Self { bytes: [0; 128], len: 0, dst }
+    }
+
+    fn hand_on(&mut self) {
+        self.dst.extend_from_slice(&self.bytes[..self.len]);
+        self.len = 0;
+    }
+
+    fn bypass(&mut self, text: &[u8]) {
+        self.hand_on();
+        self.dst.extend_from_slice(text);
+    }
+}
+
+impl Write for Gathered<'_> {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.write_all(text)?;
+        Ok(text.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, text: &[u8]) -> io::Result<()> {
+        let end = self.len + text.len();
+        match self.bytes.get_mut(self.len..end) {
+            Some(room) => {
+                room.copy_from_slice(text);
+                self.len = end;
+            }
+            None => self.bypass(text),
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.hand_on();
+        Ok(())
     }
 }
 

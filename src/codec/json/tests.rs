@@ -144,3 +144,13 @@ fn a_line_that_comes_a_byte_at_a_time_is_searched_and_parsed_once() {
     assert_eq!(decode_pieces(&mut codec, &stream, &[1]).complete().len(), 1);
     assert_eq!(codec.lines.scan.looked_at, stream.len());
 }
+
+#[test]
+fn text_is_whole_wherever_the_pieces_that_it_is_written_in_end() {
+    for len in 0..300 {
+        let packet = vec![json!("a".repeat(len)), json!([1, {"b": null}]), json!("c".repeat(len))];
+        let mut dst = WriteBuffer::new();
+        JsonLines::<Value>::new(4096).encode(&packet, &mut dst).unwrap();
+        assert_eq!(dst[..], [&serde_json::to_vec(&packet).unwrap()[..], b"\n"].concat());
+    }
+}
