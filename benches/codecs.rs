@@ -105,6 +105,7 @@ fn room() -> BytesMut {
     room
 }
 
+#[expect(clippy::unnecessary_to_owned, reason = "the packets are cloned before the clock runs")]
 fn encode_ours<C, P>(bencher: Bencher<'_, '_>, payload: usize, codec: C, packets: &[P])
 where
     C: OurEncoder<P>,
@@ -125,6 +126,7 @@ where
     });
 }
 
+#[expect(clippy::unnecessary_to_owned, reason = "the packets are cloned before the clock runs")]
 fn encode_theirs<C, P>(bencher: Bencher<'_, '_>, payload: usize, codec: C, packets: &[P])
 where
     C: TheirEncoder<P>,
