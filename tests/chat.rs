@@ -4,9 +4,12 @@
 
 mod kit;
 
+use std::env;
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::Command;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{self, Command};
 use std::thread;
 
 use kit::programs::{Program, example};
@@ -152,7 +155,7 @@ fn commands_are_obeyed_and_others_answered_politely() {
 
 #[test]
 fn a_peer_that_does_not_read_is_dropped_and_the_rest_miss_nothing() {
-    let (_server, address) = server(&["--rate", "100000", "--max-line", "4096"]);
+    let (server, address) = server(&["--rate", "100000", "--max-line", "4096"]);
     let mut stuck = narrow_peer(address);
     stuck.write_all(b"stuck\n").expect("a name");
     let mut online = BufReader::new(&stuck).lines(); // reads this much, and no more
@@ -179,6 +182,11 @@ fn a_peer_that_does_not_read_is_dropped_and_the_rest_miss_nothing() {
     ann.hears(&["stuck has left the chat."]);
     ann.says("/who");
     ann.hears(&["Online: ann, bob"]);
+    drop((ann, bob));
+    server.terminate();
+    let log = server.end().stderr;
+    // By its full outbox, not by the deadline for stuck output, 30 s later.
+    assert!(log.contains("the peer reads too slowly: "), "{log}");
 }
 
 #[test]
@@ -253,14 +261,15 @@ fn the_client_comes_back_when_the_server_does() {
 
 /// A terminal of 80 by 20, which tmux keeps; it goes with this.
 struct Terminal {
-    socket: String,
+    socket: PathBuf,
 }
 
 impl Terminal {
     /// `None` where tmux is not installed.
     fn open(command: &str) -> Option<Self> {
         Command::new("tmux").arg("-V").output().ok()?;
-        let terminal = Self { socket: format!("wheelhouse-chat-{}", std::process::id()) };
+        let socket = env::temp_dir().join(format!("wheelhouse-chat-{}", process::id()));
+        let terminal = Self { socket };
         let new = ["-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "20", command];
         terminal.tmux(&new);
         Some(terminal)
@@ -268,7 +277,7 @@ impl Terminal {
 
     fn tmux(&self, args: &[&str]) -> String {
         let mut tmux = Command::new("tmux");
-        let output = tmux.args(["-L", &self.socket]).args(args).output().expect("tmux runs");
+        let output = tmux.arg("-S").arg(&self.socket).args(args).output().expect("tmux runs");
         assert!(output.status.success(), "tmux {args:?}: {output:?}");
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
@@ -288,8 +297,9 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // An error: it has ended with its program.
-        let _ = Command::new("tmux").args(["-L", &self.socket, "kill-server"]).output();
+        // Errors: it has ended with its program, and its socket with it.
+        let _ = Command::new("tmux").arg("-S").arg(&self.socket).arg("kill-server").output();
+        let _ = fs::remove_file(&self.socket);
     }
 }
 
@@ -320,7 +330,7 @@ fn at_a_terminal_what_comes_in_leaves_the_line_being_typed_alone() {
 
 #[test]
 fn a_client_by_itself_ends_with_its_input_however_silent_the_server() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address").to_string();
     let mut client = Program::start("chat_client", &["--addr", &address, "--name", "cleo"]);
     let silent = begin(move || {

@@ -46,7 +46,10 @@ fn english(line: Line<'_>) -> String {
         Line::WhatName => "Welcome! What is your name?".into(),
         Line::NoName => "No name, no chat. Goodbye!".into(),
         Line::BadName { longest } => {
-            format!("A name is 1 to {longest} letters, digits, hyphens, apostrophes or underscores. Another, please?")
+            format!(
+                "A name is 1 to {longest} letters, digits, hyphens, apostrophes or \
+                 underscores. Another, please?"
+            )
         }
         Line::NameTaken(name) => format!("The name {name} is taken. Another, please?"),
         Line::Joined(name) => format!("{name} has joined the chat."),
@@ -54,9 +57,9 @@ fn english(line: Line<'_>) -> String {
         Line::Renamed { old, new } => format!("{old} is now {new}."),
         Line::Online { names, more: 0 } => format!("Online: {names}"),
         Line::Online { names, more } => format!("Online: {names} and {more} more"),
-        Line::Help => {
-            "/who: who is here; /nick NAME: another name; /me DOES: what you do; /quit: leave; //: a line with a slash".into()
-        }
+        Line::Help => "/who: who is here; /nick NAME: another name; /me DOES: what you do; /quit: \
+                 leave; //: a line with a slash"
+            .into(),
         Line::WhatDoing => "What are you doing? /me waves, for example.".into(),
         Line::NoSuchCommand(command) => {
             format!("There is no command /{command}, sorry; /help lists those there are.")
@@ -73,7 +76,10 @@ fn russian(line: Line<'_>) -> String {
         Line::WhatName => "Добро пожаловать! Как вас зовут?".into(),
         Line::NoName => "Без имени в чат нельзя. До свидания!".into(),
         Line::BadName { longest } => {
-            format!("Имя: от 1 до {longest} букв, цифр, дефисов, апострофов и подчёркиваний. Назовите другое.")
+            format!(
+                "Имя: от 1 до {longest} букв, цифр, дефисов, апострофов и \
+                 подчёркиваний. Назовите другое."
+            )
         }
         Line::NameTaken(name) => format!("Имя {name} занято. Назовите другое."),
         Line::Joined(name) => format!("К нам присоединился: {name}"),
@@ -81,9 +87,9 @@ fn russian(line: Line<'_>) -> String {
         Line::Renamed { old, new } => format!("{old} теперь {new}."),
         Line::Online { names, more: 0 } => format!("Онлайн: {names}"),
         Line::Online { names, more } => format!("Онлайн: {names} и ещё {more}"),
-        Line::Help => {
-            "/who: кто здесь; /nick ИМЯ: сменить имя; /me ЧТО: что вы делаете; /quit: уйти; //: строка с косой чертой".into()
-        }
+        Line::Help => "/who: кто здесь; /nick ИМЯ: сменить имя; /me ЧТО: что вы делаете; /quit: \
+                 уйти; //: строка с косой чертой"
+            .into(),
         Line::WhatDoing => "Что вы делаете? Например: /me машет рукой.".into(),
         Line::NoSuchCommand(command) => {
             format!("Команды /{command}, к сожалению, нет; список даёт /help.")
@@ -100,7 +106,10 @@ fn ukrainian(line: Line<'_>) -> String {
         Line::WhatName => "Ласкаво просимо! Як вас звати?".into(),
         Line::NoName => "Без імені в чат не можна. До побачення!".into(),
         Line::BadName { longest } => {
-            format!("Ім'я: від 1 до {longest} літер, цифр, дефісів, апострофів і підкреслень. Назвіть інше.")
+            format!(
+                "Ім'я: від 1 до {longest} літер, цифр, дефісів, апострофів і \
+                 підкреслень. Назвіть інше."
+            )
         }
         Line::NameTaken(name) => format!("Ім'я {name} зайняте. Назвіть інше."),
         Line::Joined(name) => format!("До нас приєднався: {name}"),
@@ -109,7 +118,9 @@ fn ukrainian(line: Line<'_>) -> String {
         Line::Online { names, more: 0 } => format!("Онлайн: {names}"),
         Line::Online { names, more } => format!("Онлайн: {names} та ще {more}"),
         Line::Help => {
-            "/who: хто тут; /nick ІМ'Я: інше ім'я; /me ЩО: що ви робите; /quit: піти; //: рядок зі скісною рискою".into()
+            "/who: хто тут; /nick ІМ'Я: інше ім'я; /me ЩО: що ви робите; /quit: піти; //: \
+                 рядок зі скісною рискою"
+                .into()
         }
         Line::WhatDoing => "Що ви робите? Наприклад: /me махає рукою.".into(),
         Line::NoSuchCommand(command) => {
