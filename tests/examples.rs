@@ -313,3 +313,29 @@ fn echo_answers_five_thousand_at_once() {
     let said = succeeded("echo", server.end());
     assert!(said.contains("5000 connections closed, 0 forced"), "{said}");
 }
+
+#[test]
+fn custom_protocol_tells_what_was_wrong_before_it_closes() {
+    let server = Program::start("custom_protocol", &["--addr", "127.0.0.1:0"]);
+    let address = server.address();
+    let faults: [(&[u8], u8, &str); 5] = [
+        (b"GET / HTTP/1.1\r\n\r\n", 1, "not with b\"GET / HT\""),
+        (b"WH\x02", 2, "version 2"),
+        (b"WH\x01\x01\xff\xff", 4, "65535 bytes"),
+        (b"WH\x01\x02\x00\x00\x00\x00\x00\x00", 5, "checksum 0x00000000"),
+        (b"WH\x01\x02", 7, "4 bytes into an unfinished packet"),
+    ];
+    for (bytes, code, text) in faults {
+        let mut peer = peer(address);
+        peer.write_all(bytes).expect("the server reads");
+        peer.shutdown(Shutdown::Write).expect("a connection");
+        let mut reply = Vec::new();
+        peer.read_to_end(&mut reply).expect("an error frame, then the end");
+        assert_eq!(reply[..4], *b"WH\x01\xff", "{bytes:?}");
+        assert_eq!(reply[6], code, "{bytes:?}");
+        let body = String::from_utf8_lossy(&reply[7..reply.len() - 4]);
+        assert!(body.contains(text), "{body:?} does not say {text:?}");
+    }
+    server.terminate();
+    succeeded("custom_protocol", server.end());
+}
