@@ -421,17 +421,21 @@ fn a_packet_has_one_deadline_from_its_first_byte() {
 #[test]
 fn a_pause_of_this_side_is_not_the_peers_delay() {
     let mut reactor = words(Config::default().packet_timeout(ms(40)))
+        .state(false)
         .into_reactor(|_, conn| {
             // Paused with half a packet held, and for longer than a packet may take.
-            conn.after(ms(10), |_, conn| conn.pause_read());
-            conn.after(ms(120), |_, conn| conn.resume_read());
+            conn.after(ms(10), |paused: &mut bool, conn| {
+                conn.pause_read();
+                *paused = true;
+                conn.after(ms(100), |_, conn| conn.resume_read());
+            });
             conn.handlers().on_read(|_, conn, word| Ok(conn.write(word)?))
         })
         .expect("a loop");
     let client = connect(reactor.local_addr());
     send(&client, "first half, ");
     let began = now();
-    turn_until(&mut reactor, |_| began.elapsed() > ms(20));
+    turn_until(&mut reactor, |reactor| *reactor.state());
     send(&client, "second half\n");
     turn_until(&mut reactor, |_| common::has_news(&client));
     assert_eq!(read_line(&client), "first half, second half");
@@ -440,54 +444,49 @@ fn a_pause_of_this_side_is_not_the_peers_delay() {
 
 #[test]
 fn the_idle_deadline_moves_on_with_each_packet() {
-    let limit = ms(150);
+    let limit = ms(200);
     let mut reactor = echo(Config::default().idle_timeout(limit).linger(ms(0)));
     let client = connect(reactor.local_addr());
     let began = now();
     let mut silent_since = began;
-    turn_until(&mut reactor, |_| {
-        if common::has_news(&client) {
-            read_line(&client);
-        } else {
+    // It talks for three times as long as it may be silent, unless this very thread falls silent on a busy machine.
+    turn_until(&mut reactor, |reactor| {
+        let over = stats(reactor).closed > 0;
+        if !over && began.elapsed() < limit * 3 {
             silent_since = now();
             send(&client, "a\n");
         }
-        began.elapsed() > limit * 3
+        over
     });
-    assert_eq!(
-        stats(&mut reactor).open,
-        1,
-        "it talked for three times as long as it may be silent"
-    );
-    turn_until(&mut reactor, |reactor| stats(reactor).open == 0);
     assert!(silent_since.elapsed() >= limit, "{:?}", silent_since.elapsed());
     assert_eq!(stats(&mut reactor).timers, 0, "a deadline goes with its connection");
 }
 
 #[test]
 fn the_write_deadline_moves_on_with_each_byte_that_is_taken() {
-    let limit = ms(150);
+    const SIZE: usize = 32 << 20;
+    let limit = ms(400);
     let mut reactor = echo(Config::default().write_timeout(limit).outbox(0, 1, 1 << 30));
-    let client = connect_narrow(reactor.local_addr());
+    let client = common::connect_with_buffer(reactor.local_addr(), 256 * 1024);
     settle(&mut reactor);
     let id = first_id(&mut reactor);
     let mut server = reactor.server();
     let mut conn = server.connection(id).expect("it is there");
-    conn.write("x".repeat(32 << 20)).expect("an empty outbox");
+    conn.write("x".repeat(SIZE)).expect("an empty outbox");
     let began = now();
-    let mut read = 0;
-    turn_until(&mut reactor, |_| {
-        // Some 20 MB/s: slow enough not to be done before the deadline would have come.
-        while read < began.elapsed().as_millis() as usize * 20_000 && common::has_news(&client) {
+    let (mut read, mut taken_last) = (0, began);
+    // It takes some 16 MB/s for twice as long as it may take nothing, and is not done by then.
+    turn_until(&mut reactor, |reactor| {
+        let over = stats(reactor).closed > 0;
+        let due = began.elapsed().as_millis() as usize * 16_000;
+        while !over && began.elapsed() < limit * 2 && read < due && common::has_news(&client) {
             read += std::io::Read::read(&mut &client, &mut [0; 65_536]).expect("there is more");
+            taken_last = now();
         }
-        began.elapsed() > limit * 3
+        over
     });
-    assert_eq!(stats(&mut reactor).open, 1, "it took some all the time");
-    assert!(read < 32 << 20 && stats(&mut reactor).queued_bytes > 0);
-    let began = now();
-    turn_until(&mut reactor, |reactor| stats(reactor).open == 0);
-    assert!(began.elapsed() > limit / 2, "{:?}", began.elapsed());
+    assert!(read < SIZE, "it was left with some");
+    assert!(taken_last.elapsed() >= limit / 2, "{:?}", taken_last.elapsed());
     assert_eq!((stats(&mut reactor).slow_consumers, stats(&mut reactor).timers), (1, 0));
 }
 

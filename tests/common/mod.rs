@@ -49,9 +49,14 @@ pub(crate) fn connect_from(source: Ipv4Addr, address: SocketAddr) -> TcpStream {
 
 /// Connects with a small receive buffer, so that the server's output gets stuck soon.
 pub(crate) fn connect_narrow(address: SocketAddr) -> TcpStream {
+    connect_with_buffer(address, 32 * 1024)
+}
+
+/// Connects with a receive buffer that does not grow.
+pub(crate) fn connect_with_buffer(address: SocketAddr, bytes: usize) -> TcpStream {
     use socket2::{Domain, Socket, Type};
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.set_recv_buffer_size(32 * 1024).expect("a small buffer");
+    socket.set_recv_buffer_size(bytes).expect("a small buffer");
     socket.connect_timeout(&address.into(), PATIENCE).expect("a listener");
     ready_client(socket.into())
 }
