@@ -115,7 +115,7 @@ where
     let inputs = || {
         let mut dst = WriteBuffer::new();
         *dst = room();
-        (packets.to_vec().into_iter(), dst)
+        (Vec::from(packets).into_iter(), dst)
     };
     counted(bencher, payload).with_inputs(inputs).bench_local_refs(|(packets, dst)| {
         let codec = &mut *codec.borrow_mut();
@@ -134,7 +134,7 @@ where
     P: Clone,
 {
     let codec = RefCell::new(codec);
-    let inputs = || (packets.to_vec().into_iter(), room());
+    let inputs = || (Vec::from(packets).into_iter(), room());
     counted(bencher, payload).with_inputs(inputs).bench_local_refs(|(packets, dst)| {
         let codec = &mut *codec.borrow_mut();
         for packet in packets {
