@@ -105,7 +105,6 @@ fn room() -> BytesMut {
     room
 }
 
-#[expect(clippy::unnecessary_to_owned, reason = "the packets are cloned before the clock runs")]
 fn encode_ours<C, P>(bencher: Bencher<'_, '_>, payload: usize, codec: C, packets: &[P])
 where
     C: OurEncoder<P>,
@@ -126,7 +125,6 @@ where
     });
 }
 
-#[expect(clippy::unnecessary_to_owned, reason = "the packets are cloned before the clock runs")]
 fn encode_theirs<C, P>(bencher: Bencher<'_, '_>, payload: usize, codec: C, packets: &[P])
 where
     C: TheirEncoder<P>,

@@ -95,9 +95,15 @@ where
     server.run(|_, conn| {
         log::info!("{}: {} connected", conn.id(), conn.peer_addr());
         conn.handlers()
-            .on_read(|_, conn, packet| Ok(conn.write(packet)?))
+            .on_read(|_, conn, packet| {
+                log::debug!("{}: a packet, echoed", conn.id());
+                Ok(conn.write(packet)?)
+            })
             .on_error(|_, conn, error| log::warn!("{}: {error}", conn.id()))
-            .on_stop(|_, conn| conn.close())
+            .on_stop(|_, conn| {
+                log::info!("{}: closing, the server stops", conn.id());
+                conn.close();
+            })
             .on_closed(|_, conn, reason| log::info!("{}: {reason}", conn.id()))
     })
 }

@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{self, Command};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use kit::programs::{Program, example};
@@ -268,7 +269,10 @@ impl Terminal {
     /// `None` where tmux is not installed.
     fn open(command: &str) -> Option<Self> {
         Command::new("tmux").arg("-V").output().ok()?;
-        let socket = env::temp_dir().join(format!("wheelhouse-chat-{}", process::id()));
+        static NEXT: AtomicUsize = AtomicUsize::new(0); // tests run side by side
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("wheelhouse-chat-{}-{number}", process::id());
+        let socket = env::temp_dir().join(name);
         let terminal = Self { socket };
         let new = ["-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "20", command];
         terminal.tmux(&new);
@@ -326,6 +330,57 @@ fn at_a_terminal_what_comes_in_leaves_the_line_being_typed_alone() {
     ann.hears(&["[cleo]: half a line, sent whole"]);
     terminal.tmux(&["send-keys", "C-d"]);
     ann.hears(&["cleo has left the chat."]);
+}
+
+/// `nc`, as a person would start it; `None` where it is not installed.
+fn nc(to: SocketAddr, name: &str) -> Option<Program> {
+    let mut command = Command::new("nc");
+    command.args([to.ip().to_string(), to.port().to_string()]);
+    let mut talker = Program::spawn("nc", &mut command).ok()?;
+    assert_eq!(talker.line(), WELCOME);
+    talker.say(&format!("{name}\n"));
+    Some(talker)
+}
+
+#[test]
+fn two_with_nc_and_one_at_a_terminal() {
+    let (server, address) = server(&[]);
+    let Some(mut ann) = nc(address, "ann") else {
+        eprintln!("left out: nc is not installed");
+        return;
+    };
+    assert_eq!(ann.line(), "Online: ann");
+    let mut bob = nc(address, "bob").expect("a second nc");
+    assert_eq!(bob.line(), "Online: ann, bob");
+    let client = example("chat_client");
+    let command = format!("LC_ALL=C.UTF-8 {} --addr {address} --name cleo", client.display());
+    let Some(terminal) = Terminal::open(&command) else {
+        eprintln!("left out: tmux, which brings the terminal, is not installed");
+        return;
+    };
+    terminal.shows("prompt", |screen| screen.last() == Some(&">"));
+    terminal.tmux(&["send-keys", "-l", "/me waves"]);
+    terminal.tmux(&["send-keys", "Enter"]);
+    assert_eq!(ann.line(), "bob has joined the chat.");
+    for talker in [&ann, &bob] {
+        assert_eq!(talker.line(), "cleo has joined the chat.");
+        assert_eq!(talker.line(), "* cleo waves");
+    }
+    bob.say("hello, both\n");
+    assert_eq!(ann.line(), "[bob]: hello, both");
+    ann.say("/nick anna\nand hello to you\n");
+    terminal.shows("transcript in order", |screen| {
+        let heard = ["[bob]: hello, both", "[anna]: and hello to you"];
+        let places = heard.map(|line| screen.iter().position(|shown| *shown == line));
+        matches!(places, [Some(first), Some(second)] if first < second)
+    });
+    terminal.tmux(&["send-keys", "C-d"]);
+    bob.say("/quit\n");
+    assert_eq!(bob.end().code, Some(0), "nc ends with the connection");
+    server.terminate();
+    let last = ann.end().stdout;
+    assert!(last.ends_with("bob has left the chat.\nThe server is stopping. Goodbye!\n"), "{last}");
+    assert!(last.contains("cleo has left the chat.\n"), "{last}");
 }
 
 #[test]

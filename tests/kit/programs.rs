@@ -41,19 +41,22 @@ pub(crate) struct Ended {
 
 impl Program {
     pub(crate) fn start<A: AsRef<str>>(name: &str, args: &[A]) -> Self {
-        let mut child = Command::new(example(name))
+        let mut command = Command::new(example(name));
+        command
             .args(args.iter().map(AsRef::as_ref))
             .env_remove("RUST_LOG")
-            .env("RUST_BACKTRACE", "full") // so that a panic shows as one
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("a program that starts");
+            .env("RUST_BACKTRACE", "full"); // so that a panic shows as one
+        Self::spawn(name, &mut command).expect("a program that starts")
+    }
+
+    /// Starts any program, with its three streams in the test's hands.
+    pub(crate) fn spawn(name: &str, command: &mut Command) -> std::io::Result<Self> {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let stdin = child.stdin.take();
         let stdout = lines_of(child.stdout.take().expect("a pipe"));
         let stderr = lines_of(child.stderr.take().expect("a pipe"));
-        Self { name: name.to_owned(), child, stdin, stdout, stderr }
+        Ok(Self { name: name.to_owned(), child, stdin, stdout, stderr })
     }
 
     /// The address that a server says it listens on.
