@@ -154,3 +154,15 @@ fn text_is_whole_wherever_the_pieces_that_it_is_written_in_end() {
         assert_eq!(dst[..], [&serde_json::to_vec(&packet).unwrap()[..], b"\n"].concat());
     }
 }
+
+#[test]
+fn ten_million_empty_lines_are_no_packet_and_no_memory() {
+    const BLOCK: usize = 64 * 1024;
+    let mut codec = JsonLines::<Value>::new(10);
+    let mut src = BytesMut::new();
+    for _ in 0..10_000_000 / BLOCK + 1 {
+        src.extend_from_slice(&[b'\n'; BLOCK]);
+        assert!(codec.decode(&mut src).unwrap().is_none());
+        assert!(src.is_empty() && src.capacity() <= 2 * BLOCK, "{} bytes held", src.capacity());
+    }
+}

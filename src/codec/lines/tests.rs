@@ -159,3 +159,21 @@ fn a_line_that_comes_a_byte_at_a_time_is_searched_once() {
 fn one_encoding_serves_every_connection() {
     assert!(Encoder::<String>::is_stateless(&LinesCodec::new(10)));
 }
+
+#[test]
+fn ten_million_empty_lines_are_so_many_packets_and_no_more_memory() {
+    const BLOCK: usize = 64 * 1024;
+    let mut codec = LinesCodec::new(10);
+    let mut src = BytesMut::new();
+    let mut lines = 0;
+    while lines < 10_000_000 {
+        src.extend_from_slice(&[b'\n'; BLOCK]);
+        while let Some(line) = codec.decode(&mut src).unwrap() {
+            assert_eq!((line.as_str(), line.capacity()), ("", 0));
+            lines += 1;
+        }
+        assert!(src.is_empty(), "every line was taken");
+        assert!(src.capacity() <= 2 * BLOCK, "{} bytes held", src.capacity());
+    }
+    assert_eq!(lines % BLOCK, 0);
+}
