@@ -12,6 +12,10 @@ use log::Log;
 /// Commands from other threads that one turn carries out, so that no thread can starve the sockets.
 pub(crate) const COMMANDS_PER_TURN: usize = 256;
 
+/// Connections that one turn serves: so that a timer waits for a few dozen system calls, and not for those of every busy
+/// connection.
+pub(crate) const CONNECTIONS_PER_TURN: usize = 64;
+
 /// Timers that one turn fires.
 pub(crate) const TIMERS_PER_TURN: usize = 1_024;
 

@@ -7,6 +7,7 @@ use super::Reactor;
 use crate::buffer::ReadBuffer;
 use crate::clock::Clock;
 use crate::codec::{Decoder, Protocol};
+use crate::config::CONNECTIONS_PER_TURN;
 use crate::connection::inbound::Step;
 use crate::connection::state::{Event, Input, State};
 use crate::error::Error;
@@ -81,11 +82,11 @@ fn next_step<P: Protocol, S>(
 }
 
 impl<P: Protocol, S> Reactor<P, S> {
-    /// The phase: serves the connections on the list as it stands now. One that was not finished is listed again, behind
-    /// these, for the next turn.
+    /// The phase: serves the connections on the list as it stands now, as many as one turn may. One that was not finished is
+    /// listed again, behind the others, for a later turn.
     #[inline]
     pub(super) fn serve_ready(&mut self) {
-        let listed = self.registry.ready.len();
+        let listed = self.registry.ready.len().min(CONNECTIONS_PER_TURN);
         for at in 0..listed {
             let id = self.registry.ready[at];
             let Some(conn) = self.registry.get_mut(id) else { continue };
