@@ -59,6 +59,7 @@ pub struct Config {
     pub(crate) packet_timeout: Option<Duration>,
     pub(crate) write_timeout: Option<Duration>,
     pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) probe_after: Option<Duration>,
     pub(crate) linger: Duration,
     pub(crate) errors: usize,
     pub(crate) backlog: u32,
@@ -118,6 +119,7 @@ impl Default for Config {
             packet_timeout: Some(Duration::from_secs(30)),
             write_timeout: Some(Duration::from_secs(30)),
             idle_timeout: None,
+            probe_after: None,
             linger: Duration::from_secs(2),
             errors: 16,
             backlog: 1_024,
@@ -224,6 +226,15 @@ impl Config {
     #[must_use]
     pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = limit.into();
+        self
+    }
+
+    /// After how long without input a protocol that can do so asks its peer for a sign of life, once in each silence: a
+    /// WebSocket sends a ping. The answer is input as any other, so [`idle_timeout`](Self::idle_timeout), which should be
+    /// longer, is the deadline for it. Default: never; without effect on a codec that has nothing to ask.
+    #[must_use]
+    pub fn probe_after(mut self, silence: impl Into<Option<Duration>>) -> Self {
+        self.probe_after = silence.into();
         self
     }
 
@@ -344,6 +355,7 @@ impl fmt::Debug for Config {
             .field("packet_timeout", &self.packet_timeout)
             .field("write_timeout", &self.write_timeout)
             .field("idle_timeout", &self.idle_timeout)
+            .field("probe_after", &self.probe_after)
             .field("half_open", &self.half_open)
             .finish_non_exhaustive()
     }

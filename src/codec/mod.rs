@@ -48,6 +48,15 @@
 //! - It is never called again after an error.
 //! - `src`'s spare capacity is the loop's business: a decoder need not reserve.
 //!
+//! # Protocols with a voice of their own
+//!
+//! Some protocols answer what no handler should have to: a ping, a close, a request that makes no sense. A decoder that sets
+//! [`Decoder::SPEAKS`] is asked for such bytes at the moments that [`take_reply`](Decoder::take_reply),
+//! [`farewell`](Decoder::farewell) and [`probe`](Decoder::probe) name. They go between two packets, never into one, and
+//! ahead of all packets of which nothing has been sent yet; they have room outside the outbox's cap, so they are neither
+//! refused nor kept waiting where a peer lags. At most one reply waits at a time, so a peer that asks without end and never
+//! reads costs no memory.
+//!
 //! # What it must do
 //!
 //! - Consume what it turns into a packet. Packet after packet from the same bytes is a fault; the loop names it and closes.
@@ -70,7 +79,7 @@ mod test_support;
 #[cfg(feature = "tokio-codec")]
 mod tokio_codec;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 pub use self::bytes_codec::BytesCodec;
 pub use self::delimiter::{DelimiterCodec, DelimiterError};
@@ -84,6 +93,7 @@ pub use self::lines::{LinesCodec, LinesError};
 #[cfg(feature = "tokio-codec")]
 pub use self::tokio_codec::TokioCodec;
 pub use crate::buffer::WriteBuffer;
+use crate::error::CloseReason;
 
 /// Turns bytes into packets, a few at a time.
 ///
@@ -118,6 +128,44 @@ pub trait Decoder {
     /// say). The loop counts it as a packet half arrived, for `Config::packet_timeout`.
     fn holds_partial(&self) -> bool {
         false
+    }
+
+    /// Whether this protocol has a voice of its own: without it, none of the methods below is ever called.
+    const SPEAKS: bool = false;
+
+    /// Whether the next packet has to wait for something that this side writes: the answer to a request, say. The decoder
+    /// says `None` meanwhile, and is called again once a packet has been written that ends the wait. The bytes that wait
+    /// for it do not count as a packet half arrived.
+    fn is_blocked(&self) -> bool {
+        false
+    }
+
+    /// What the protocol answers by itself to what has been decoded: whole frames, ahead of all packets that wait.
+    ///
+    /// Asked for after each batch of packets and after an error of [`decode`](Self::decode), unless the last reply still
+    /// waits for the peer; a decoder should then keep only what is still worth saying (the newest pong, an error).
+    fn take_reply(&mut self) -> Option<Bytes> {
+        None
+    }
+
+    /// Whether the protocol has come to its own end, by what was decoded or encoded: the connection then closes for this
+    /// reason, once what was written before has been sent.
+    fn ending(&self) -> Option<CloseReason> {
+        None
+    }
+
+    /// The last words to a peer whose connection closes, and why it does: asked for once, where this side closes and
+    /// nothing is aborted. They go behind what waits; but where the peer itself has ended the conversation
+    /// ([`CloseReason::Peer`]) or does not read ([`CloseReason::SlowConsumer`]), ahead of it, and what waits is dropped.
+    fn farewell(&mut self, reason: CloseReason) -> Option<Bytes> {
+        let _ = reason;
+        None
+    }
+
+    /// A question that makes a silent peer show that it is there: a ping. Asked for after
+    /// [`Config::probe_after`](crate::Config::probe_after) without input.
+    fn probe(&mut self) -> Option<Bytes> {
+        None
     }
 
     /// Makes a packet own its bytes, for a stay of unknown length in a queue.
