@@ -4,6 +4,7 @@
 //! lent to a connection for as long as it has unsent bytes. No I/O happens here.
 
 mod read;
+mod seams;
 mod write;
 
 pub(crate) use self::read::{Filled, ReadBuffer, own_rest};

@@ -7,6 +7,8 @@ use std::ops::{Deref, DerefMut};
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::seams::Seams;
+
 /// A `Bytes` of at least this length is queued by reference; a shorter one is cheaper to copy than to track, and a slice
 /// of the read buffer that waits here then keeps at most four times its length alive.
 const SHARE_FROM: usize = 16 * 1024;
@@ -43,6 +45,8 @@ pub struct WriteBuffer {
     segment_bytes: usize,
     /// Copied bytes, still growing.
     tail: BytesMut,
+    /// Where packets begin; kept for protocols that have a word to put in between.
+    seams: Seams,
 }
 
 /// Where a buffer ended, so that a half-encoded packet can be taken back.
@@ -69,7 +73,7 @@ impl WriteBuffer {
     /// Bytes that wait, and what it costs to keep track of them: what limits count.
     #[inline]
     pub(crate) fn cost(&self) -> usize {
-        self.queued() + self.segments.len() * SEGMENT_OVERHEAD
+        self.queued() + self.segments.len() * SEGMENT_OVERHEAD + self.seams.cost()
     }
 
     /// Whether nothing waits.
@@ -120,6 +124,62 @@ impl WriteBuffer {
         }
     }
 
+    // Between packets.
+
+    /// A packet was put behind the first `queued` bytes.
+    #[inline]
+    pub(crate) fn note_seam(&mut self, queued: usize) {
+        if queued > 0 {
+            self.seams.note(queued);
+        }
+    }
+
+    /// Puts bytes ahead of every packet of which nothing has been sent.
+    #[cold]
+    pub(crate) fn interject(&mut self, bytes: Bytes) {
+        let at = self.seams.first(self.queued());
+        self.seams.interject(at, bytes.len(), self.queued());
+        let index = self.cut_at(at);
+        self.segment_bytes += bytes.len();
+        self.segments.insert(index, bytes);
+    }
+
+    /// Whether what was put in between still waits.
+    #[inline]
+    pub(crate) fn has_interjection(&self) -> bool {
+        self.seams.has_interjection()
+    }
+
+    /// Drops every packet of which nothing has been sent. The rest of one that has been begun stays: without it, whatever
+    /// came next would be taken for its end.
+    #[cold]
+    pub(crate) fn shed_unbegun(&mut self) {
+        let at = self.seams.first(self.queued());
+        let index = self.cut_at(at);
+        self.segments.truncate(index);
+        self.segment_bytes = at;
+        self.seams.truncate(at);
+    }
+
+    /// Makes a segment begin at `at`, and returns its index.
+    fn cut_at(&mut self, at: usize) -> usize {
+        self.seal_tail();
+        let mut left = at;
+        for index in 0..self.segments.len() {
+            let segment = &mut self.segments[index];
+            if left == 0 {
+                return index;
+            }
+            if left < segment.len() {
+                let behind = segment.split_off(left);
+                self.segments.insert(index + 1, behind);
+                return index + 1;
+            }
+            left -= segment.len();
+        }
+        self.segments.len()
+    }
+
     #[inline]
     pub(crate) fn mark(&self) -> Mark {
         Mark { segments: self.segments.len(), tail: self.tail.len() }
@@ -167,6 +227,7 @@ impl WriteBuffer {
     /// When there are not so many.
     #[inline]
     pub(crate) fn consume(&mut self, mut written: usize) {
+        self.seams.consume(written);
         if self.segment_bytes == 0 && written == self.tail.len() {
             self.tail.clear();
             return;
@@ -192,6 +253,7 @@ impl WriteBuffer {
     #[inline]
     pub(crate) fn recycle(&mut self) {
         self.tail.clear();
+        self.seams.clear();
         if self.segments.capacity() > 0 || self.tail.capacity() > KEEP_CAPACITY {
             self.shed_memory();
         }
@@ -258,3 +320,6 @@ impl fmt::Debug for WriteBuffer {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::buffer::{BufferPool, Mark, WriteBuffer};
 use crate::clock::Tick;
-use crate::codec::Encoder;
+use crate::codec::{Decoder, Encoder};
 use crate::config::Marks;
 use crate::error::WriteError;
 
@@ -108,7 +108,7 @@ impl Outbound {
 
     /// Encodes a packet behind what waits.
     #[inline]
-    pub(crate) fn write<Packet, E: Encoder<Packet>>(
+    pub(crate) fn write<Packet, E: Decoder + Encoder<Packet>>(
         &mut self,
         packet: Packet,
         codec: &mut E,
@@ -119,9 +119,13 @@ impl Outbound {
             return Err(WriteError::Full(packet));
         }
         let buffer = self.buffer.get_or_insert_with(|| pool.lend());
+        let before = buffer.queued();
         let mut attempt = Attempt { mark: buffer.mark(), buffer, whole: false };
         let encoded = codec.encode(packet, attempt.buffer);
         attempt.whole = encoded.is_ok();
+        if E::SPEAKS && attempt.whole {
+            attempt.buffer.note_seam(before);
+        }
         drop(attempt);
         self.settle(marks, pool);
         encoded.map_err(|error| WriteError::Encode(Box::new(error)))
@@ -129,7 +133,7 @@ impl Outbound {
 
     /// Queues bytes that are shared with other connections, behind what waits. Says whether there was room.
     #[inline]
-    pub(crate) fn write_shared(
+    pub(crate) fn write_shared<D: Decoder>(
         &mut self,
         bytes: &Bytes,
         marks: &Marks,
@@ -138,9 +142,41 @@ impl Outbound {
         if !self.admits(bytes.len(), marks) {
             return false;
         }
-        self.buffer.get_or_insert_with(|| pool.lend()).push_segment(bytes.clone());
+        let buffer = self.buffer.get_or_insert_with(|| pool.lend());
+        if D::SPEAKS {
+            buffer.note_seam(buffer.queued());
+        }
+        buffer.push_segment(bytes.clone());
         self.settle(marks, pool);
         true
+    }
+
+    /// Queues the protocol's own bytes ahead of every packet that has not been begun, whatever the cap says.
+    pub(crate) fn interject(&mut self, bytes: Bytes, marks: &Marks, pool: &mut BufferPool) {
+        self.buffer.get_or_insert_with(|| pool.lend()).interject(bytes);
+        self.settle(marks, pool);
+    }
+
+    /// Whether the last interjection still waits for the peer.
+    #[inline]
+    pub(crate) fn has_interjection(&self) -> bool {
+        self.buffer.as_ref().is_some_and(|buffer| buffer.has_interjection())
+    }
+
+    /// Queues the protocol's own bytes behind what waits, whatever the cap says.
+    pub(crate) fn append(&mut self, bytes: Bytes, marks: &Marks, pool: &mut BufferPool) {
+        let buffer = self.buffer.get_or_insert_with(|| pool.lend());
+        buffer.note_seam(buffer.queued());
+        buffer.put_shared(bytes);
+        self.settle(marks, pool);
+    }
+
+    /// Drops what waits and has not been begun.
+    pub(crate) fn shed_unbegun(&mut self, marks: &Marks, pool: &mut BufferPool) {
+        if let Some(buffer) = self.buffer.as_mut() {
+            buffer.shed_unbegun();
+            self.settle(marks, pool);
+        }
     }
 
     /// After something was queued, or was to be.

@@ -231,7 +231,8 @@ impl<'a, P: Protocol, S> ServerRef<'a, P, S> {
             }
         };
         let before = conn.outbound.queued();
-        if !conn.outbound.write_shared(bytes, &registry.config.outbox, &mut registry.pool) {
+        let outbound = &mut conn.outbound;
+        if !outbound.write_shared::<P::Codec>(bytes, &registry.config.outbox, &mut registry.pool) {
             registry.stats.packets_refused += 1;
             return Err(WriteError::Full(()));
         }

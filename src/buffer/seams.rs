@@ -1,0 +1,91 @@
+//! Where packets begin among the bytes that wait for one peer, so that something can be put in between two of them.
+
+use std::collections::VecDeque;
+
+/// Beginnings that an emptied buffer keeps room for.
+const KEEP: usize = 256;
+
+/// The beginnings of packets, counted in bytes since the buffer was empty last.
+///
+/// The first packet's is not kept: it is known, 0. So a buffer that holds one packet at a time, as that of a quick peer
+/// does, keeps nothing here.
+#[derive(Default, Debug)]
+pub(super) struct Seams {
+    /// In order, none before `sent`.
+    starts: VecDeque<u64>,
+    /// Bytes that have been sent.
+    sent: u64,
+    /// Where the last interjection ends.
+    interjected: u64,
+}
+
+impl Seams {
+    /// A packet begins behind `queued` bytes.
+    #[inline]
+    pub(super) fn note(&mut self, queued: usize) {
+        self.starts.push_back(self.sent + queued as u64);
+    }
+
+    /// How far off the first place is where no packet has been begun: behind the rest of the one that is being sent.
+    pub(super) fn first(&self, queued: usize) -> usize {
+        if self.sent == 0 {
+            return 0;
+        }
+        let offset = self.starts.front().map(|start| start - self.sent);
+        offset.and_then(|offset| usize::try_from(offset).ok()).unwrap_or(queued)
+    }
+
+    /// Bytes come in at `at`, which `first` told.
+    pub(super) fn interject(&mut self, at: usize, len: usize, queued: usize) {
+        let (begin, end) = (self.sent + at as u64, self.sent + (at + len) as u64);
+        for start in &mut self.starts {
+            *start += len as u64;
+        }
+        if at < queued && self.starts.front() != Some(&end) {
+            self.starts.push_front(end); // the first packet's beginning, which was not kept until now
+        }
+        if begin > 0 {
+            self.starts.push_front(begin);
+        }
+        self.interjected = end;
+    }
+
+    #[inline]
+    pub(super) fn has_interjection(&self) -> bool {
+        self.interjected > self.sent
+    }
+
+    /// What stood from `at` on, which `first` told, has been dropped.
+    pub(super) fn truncate(&mut self, at: usize) {
+        if at == 0 {
+            return self.clear();
+        }
+        self.starts.clear();
+        self.interjected = self.interjected.min(self.sent + at as u64);
+    }
+
+    #[inline]
+    pub(super) fn consume(&mut self, written: usize) {
+        self.sent += written as u64;
+        while self.starts.front().is_some_and(|start| *start < self.sent) {
+            self.starts.pop_front();
+        }
+    }
+
+    /// Nothing waits any more.
+    #[inline]
+    pub(super) fn clear(&mut self) {
+        self.sent = 0;
+        self.interjected = 0;
+        if !self.starts.is_empty() {
+            self.starts.clear();
+            self.starts.shrink_to(KEEP);
+        }
+    }
+
+    /// What it costs to keep them, for the accounting of limits.
+    #[inline]
+    pub(super) fn cost(&self) -> usize {
+        self.starts.len() * size_of::<u64>()
+    }
+}
