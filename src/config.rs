@@ -238,6 +238,12 @@ impl Config {
         self
     }
 
+    /// Whether anybody wants to know when input last came.
+    #[inline]
+    pub(crate) fn watches_silence(&self) -> bool {
+        self.idle_timeout.is_some() || self.probe_after.is_some()
+    }
+
     /// After a `close`: how long to wait, once all is sent, for the peer to end its side. Default: 2 s.
     ///
     /// A socket that is closed while input waits in it takes the last output down with it; the wait is for that.

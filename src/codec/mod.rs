@@ -53,7 +53,7 @@
 //! Some protocols answer what no handler should have to: a ping, a close, a request that makes no sense. A decoder that sets
 //! [`Decoder::SPEAKS`] is asked for such bytes at the moments that [`take_reply`](Decoder::take_reply),
 //! [`farewell`](Decoder::farewell) and [`probe`](Decoder::probe) name. They go between two packets, never into one, and
-//! ahead of all packets of which nothing has been sent yet; they have room outside the outbox's cap, so they are neither
+//! ahead of the packets that a lagging peer keeps waiting; they have room outside the outbox's cap, so they are neither
 //! refused nor kept waiting where a peer lags. At most one reply waits at a time, so a peer that asks without end and never
 //! reads costs no memory.
 //!
@@ -135,15 +135,17 @@ pub trait Decoder {
 
     /// Whether the next packet has to wait for something that this side writes: the answer to a request, say. The decoder
     /// says `None` meanwhile, and is called again once a packet has been written that ends the wait. The bytes that wait
-    /// for it do not count as a packet half arrived.
+    /// for it do not count as a packet half arrived. A plain look at the decoder's state: it is asked often.
     fn is_blocked(&self) -> bool {
         false
     }
 
-    /// What the protocol answers by itself to what has been decoded: whole frames, ahead of all packets that wait.
+    /// What the protocol answers by itself to what has been decoded: whole frames. They go behind the packets that the
+    /// socket takes at once, and ahead of those that have to wait.
     ///
-    /// Asked for after each batch of packets and after an error of [`decode`](Self::decode), unless the last reply still
-    /// waits for the peer; a decoder should then keep only what is still worth saying (the newest pong, an error).
+    /// Asked for after each batch of packets, unless the last reply still waits for the peer; a decoder must bound what it
+    /// keeps meanwhile (the newest pongs, say). Also asked for after an error of [`decode`](Self::decode): that reply is the
+    /// last word, and goes behind everything.
     fn take_reply(&mut self) -> Option<Bytes> {
         None
     }
@@ -154,8 +156,9 @@ pub trait Decoder {
         None
     }
 
-    /// The last words to a peer whose connection closes, and why it does: asked for once, where this side closes and
-    /// nothing is aborted. They go behind what waits; but where the peer itself has ended the conversation
+    /// The last words to a peer whose connection closes, and why it does: asked for once, where this side closes rather than
+    /// aborts. ([`CloseReason::ProtocolError`] without an error of the decoder's own is a packet that stayed half arrived
+    /// for too long.) They go behind what waits; but where the peer itself has ended the conversation
     /// ([`CloseReason::Peer`]) or does not read ([`CloseReason::SlowConsumer`]), ahead of it, and what waits is dropped.
     fn farewell(&mut self, reason: CloseReason) -> Option<Bytes> {
         let _ = reason;

@@ -159,7 +159,9 @@ impl<P: Protocol, S> Reactor<P, S> {
             self.registry.queue_error(id, error);
         }
         if matches!(end, Event::Abort { reason: CloseReason::ProtocolError, .. }) {
-            // Late, but it may hear why: what `on_error` wrote goes out as far as the socket takes it.
+            // Late, but it may hear why: what `on_error` wrote goes out as far as the socket takes it, and so do the
+            // protocol's own words.
+            self.registry.take_leave(id, CloseReason::ProtocolError);
             self.flush(id);
         }
         self.registry.transition(id, end);

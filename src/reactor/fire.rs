@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Reactor;
 use crate::clock::Tick;
-use crate::codec::Protocol;
+use crate::codec::{Decoder, Protocol};
 use crate::config::TIMERS_PER_TURN;
 use crate::connection::state::{Event, State};
 use crate::error::{CloseReason, Error, Late};
@@ -97,12 +97,18 @@ impl<P: Protocol, S> Reactor<P, S> {
         let output = over(conn.outbound.stuck_since(), config.write_timeout);
         let live = !conn.state.is_closing();
         let idle = over(live.then_some(conn.last_input), config.idle_timeout);
+        let probe = P::Codec::SPEAKS
+            && conn.may_be_probed()
+            && over(Some(conn.last_input), config.probe_after).is_some();
 
         match (state_over, conn.state, conn.origin) {
             (true, State::Connecting { .. }, Origin::Outbound { limit }) => {
                 self.fail(id, Error::Late(Late::Connect(limit)));
             }
             (true, State::Lingering { .. }, _) => self.registry.transition(id, Event::LingerOver),
+            (true, State::Flushing { reason, .. }, _) => {
+                self.registry.transition(id, Event::Abort { reason, reset: true });
+            }
             _ => {
                 if let Some(limit) = output {
                     self.fail(id, Error::Late(Late::Output(limit)));
@@ -112,6 +118,8 @@ impl<P: Protocol, S> Reactor<P, S> {
                     let peer = conn.peer;
                     note!(self.registry.logger, Info, "{id} from {peer}: idle for {limit:?}");
                     self.registry.transition(id, Event::Close(CloseReason::Idle));
+                } else if probe {
+                    self.registry.probe(id);
                 }
             }
         }

@@ -1,10 +1,10 @@
 //! Writing: queued bytes onto the wire, and what follows from their having gone.
 
 use super::Reactor;
-use crate::codec::Protocol;
+use crate::codec::{Decoder, Protocol};
 use crate::connection::outbound::Flushed;
 use crate::connection::state::Event;
-use crate::error::Error;
+use crate::error::{CloseReason, Error};
 use crate::id::ConnectionId;
 
 impl<P: Protocol, S> Reactor<P, S> {
@@ -31,9 +31,32 @@ impl<P: Protocol, S> Reactor<P, S> {
         self.write_out(id);
     }
 
-    /// The same, in line: for the one place where every answer passes.
+    /// The same, in line: for the one place where every answer passes. A protocol's own words follow the packets that the
+    /// socket takes, and precede those that it does not.
     #[inline(always)]
     pub(super) fn write_out(&mut self, id: ConnectionId) {
+        if !P::Codec::SPEAKS {
+            return self.send(id);
+        }
+        self.send(id);
+        let said = self.registry.reply(id);
+        if said.replied {
+            self.send(id);
+        }
+        if let Some(reason) = said.ending {
+            self.come_to_an_end(id, reason);
+        }
+    }
+
+    #[cold]
+    fn come_to_an_end(&mut self, id: ConnectionId, reason: CloseReason) {
+        if !self.registry.conns[id.slot()].state.is_closing() {
+            self.registry.transition(id, Event::Close(reason));
+        }
+    }
+
+    #[inline(always)]
+    fn send(&mut self, id: ConnectionId) {
         let registry = &mut self.registry;
         let conn = &mut registry.conns[id.slot()];
         if conn.outbound.is_empty() {

@@ -42,7 +42,7 @@ enum Halt {
 
 /// The next packet of a connection, from what it holds or from its socket; or why there is none.
 ///
-/// `idle`: where an idle limit wants to know when input came.
+/// `idle`: where somebody wants to know when input came.
 #[inline(always)]
 fn next_step<P: Protocol, S>(
     conn: &mut Conn<P, S>,
@@ -66,6 +66,7 @@ fn next_step<P: Protocol, S>(
                         && got > 0
                     {
                         conn.last_input = clock.now();
+                        conn.duty.probed = false;
                     }
                 }
                 Err(error) => match conn.inbound.note_read_error(error) {
@@ -189,7 +190,8 @@ impl<P: Protocol, S> Reactor<P, S> {
             if budget.packets == 0 {
                 break Halt::Spent;
             }
-            let idle = self.registry.config.idle_timeout.map(|_| &self.registry.clock);
+            let watched = self.registry.config.watches_silence();
+            let idle = watched.then_some(&self.registry.clock);
             let stats = &mut self.registry.stats;
             match next_step(conn, &mut self.input, &mut budget, stats, idle) {
                 Step::Packet { packet, size } => {
@@ -205,6 +207,9 @@ impl<P: Protocol, S> Reactor<P, S> {
                     return self.end_decoding(id);
                 }
                 Step::Failed(error) => {
+                    if P::Codec::SPEAKS {
+                        self.registry.last_reply(id);
+                    }
                     self.fail(id, error);
                     return self.end_decoding(id);
                 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::buffer::ReadBuffer;
 use crate::clock::Tick;
-use crate::codec::Protocol;
+use crate::codec::{Decoder, Protocol};
 use crate::connection::inbound::Inbound;
 use crate::connection::outbound::Outbound;
 use crate::connection::state::{Input, State};
@@ -47,6 +47,8 @@ pub(crate) struct Duty {
     pub(crate) dirty: bool,
     /// Its packets are being handled; its own answers are flushed right after, so they need no place in a list.
     pub(crate) serving: bool,
+    /// A sign of life has been asked for in the present silence.
+    pub(crate) probed: bool,
     /// `set_handlers` was called while one of the handlers it replaced was running.
     pub(crate) replaced: bool,
 }
@@ -114,6 +116,7 @@ impl<P: Protocol, S> Conn<P, S> {
         matches!(self.state, State::Open)
             && !self.inbound.is_stopped()
             && !self.outbound.is_high()
+            && !self.codec.is_blocked()
             && self.handlers.on_read.is_some()
             && self.cold.is_none()
     }
@@ -127,7 +130,7 @@ impl<P: Protocol, S> Conn<P, S> {
     /// Whether the next packet has somewhere to go.
     #[inline]
     pub(crate) fn takes_packets(&self, inbox_limit: usize) -> bool {
-        if self.inbound.is_stopped() {
+        if self.inbound.is_stopped() || self.codec.is_blocked() {
             return false;
         }
         if self.handlers.on_read.is_some() {
@@ -140,6 +143,11 @@ impl<P: Protocol, S> Conn<P, S> {
                 None => cold.inbox.len() < inbox_limit,
             },
         }
+    }
+
+    /// Whether its silence is to be broken by a question, once in each silence.
+    pub(crate) fn may_be_probed(&self) -> bool {
+        !self.duty.probed && self.state.is_writable() && !self.state.is_connecting()
     }
 
     /// Whether there is input to see to without another event.

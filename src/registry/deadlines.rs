@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Conn, EachFor, OnceFor, Registry, Repeat, Task};
 use crate::clock::Tick;
-use crate::codec::Protocol;
+use crate::codec::{Decoder, Protocol};
 use crate::id::{ConnectionId, TimerId};
 
 impl<P: Protocol, S> Registry<P, S> {
@@ -13,11 +13,13 @@ impl<P: Protocol, S> Registry<P, S> {
         let unfinished = conn.inbound.unfinished_since().zip(self.config.packet_timeout);
         let stuck = conn.outbound.stuck_since().zip(self.config.write_timeout);
         let idle = self.config.idle_timeout.filter(|_| !conn.state.is_closing());
+        let probe = self.config.probe_after.filter(|_| P::Codec::SPEAKS && conn.may_be_probed());
         [
             conn.state_until,
             unfinished.map(|(since, limit)| since + limit),
             stuck.map(|(since, limit)| since + limit),
             idle.map(|limit| conn.last_input + limit),
+            probe.map(|silence| conn.last_input + silence),
         ]
         .into_iter()
         .flatten()

@@ -9,6 +9,7 @@ mod conn;
 mod deadlines;
 mod due;
 mod panics;
+mod voice;
 mod waiting;
 
 use std::collections::HashMap;
@@ -21,7 +22,7 @@ use slab::Slab;
 pub(crate) use self::conn::{Conn, Duty, Origin};
 use crate::buffer::BufferPool;
 use crate::clock::{Clock, Tick};
-use crate::codec::Protocol;
+use crate::codec::{Decoder, Protocol};
 use crate::config::Config;
 use crate::connection::inbound::Inbound;
 use crate::connection::outbound::Outbound;
@@ -132,7 +133,7 @@ impl<P: Protocol, S> Registry<P, S> {
     ) -> ConnectionId {
         let generation = self.generation;
         self.generation = generation.next();
-        let idle = self.config.idle_timeout.is_some();
+        let watched = self.config.watches_silence();
         let state = match origin {
             Origin::Inbound => State::Open,
             Origin::Outbound { .. } => State::Connecting { then: Then::Open },
@@ -147,7 +148,7 @@ impl<P: Protocol, S> Registry<P, S> {
             inbound: Inbound::default(),
             outbound: Outbound::default(),
             handlers: Handlers::default(),
-            last_input: if idle { self.clock.now() } else { Tick::START },
+            last_input: if watched { self.clock.now() } else { Tick::START },
             state_until: None,
             armed: None,
             cold: None,
@@ -194,6 +195,16 @@ impl<P: Protocol, S> Registry<P, S> {
         if matches!(event, Event::Close(_) | Event::Finish | Event::PeerEnd { half_open: false }) {
             self.gather(id);
         }
+        if P::Codec::SPEAKS
+            && let Event::Close(reason) = event
+        {
+            self.say_farewell(id, reason);
+        }
+        self.advance(id, event);
+    }
+
+    /// The same, with all that was to be queued before it queued.
+    fn advance(&mut self, id: ConnectionId, event: Event) {
         let Some(conn) = self.get_mut(id) else { return };
         // Nothing waits to be sent, so there is nothing to connect for.
         let event = match event {
@@ -295,6 +306,7 @@ impl<P: Protocol, S> Registry<P, S> {
             return Err(WriteError::Closed(packet));
         }
         let before = conn.outbound.queued();
+        let was_blocked = conn.codec.is_blocked();
         let written =
             conn.outbound.write(packet, &mut conn.codec, &self.config.outbox, &mut self.pool);
         self.stats.queued_bytes = self.stats.queued_bytes + conn.outbound.queued() - before;
@@ -304,7 +316,11 @@ impl<P: Protocol, S> Registry<P, S> {
         self.stats.packets_out += 1;
         // What the connection being served writes to itself is flushed right after its batch.
         if !conn.duty.serving {
+            let unblocked = was_blocked && !conn.codec.is_blocked();
             self.enqueue_dirty(id);
+            if unblocked {
+                self.enqueue_ready(id);
+            }
         }
         if self.config.max_queued_bytes.is_some() {
             self.keep_within_memory();
@@ -345,6 +361,9 @@ impl<P: Protocol, S> Registry<P, S> {
         let queued = conn.queued();
         self.stats.slow_consumers += 1;
         self.leave_error(id, Error::SlowConsumer { queued });
+        if self.dismiss(id) {
+            return;
+        }
         self.transition(id, Event::Abort { reason: CloseReason::SlowConsumer, reset: true });
     }
 

@@ -2,6 +2,7 @@
 //!
 //! - [`splits`]: any split of the bytes gives the same packets and the same answers.
 //! - [`scenarios`], [`limits`] and [`deadlines`]: one rule each, played step by step.
+//! - [`voice`]: what a protocol says by itself.
 //! - [`schedules`]: thousands of random ones, with everything that can go wrong, checked after each step.
 
 mod deadlines;
@@ -10,4 +11,6 @@ mod limits;
 mod scenarios;
 mod schedules;
 mod splits;
+mod talker;
+mod voice;
 mod watch;
