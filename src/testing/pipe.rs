@@ -118,6 +118,8 @@ impl Pipe {
         self.edge_in = false;
         self.edge_out = false;
         let (readable, writable) = (self.is_readable(), self.is_writable());
+        // Room that was gone again before it could be told: as a poll of TCP does, this one asks for the next edge.
+        self.starved |= !writable;
         let ending = self.peer != PeerSide::Open || self.route == Route::Refused;
         (readable || writable).then_some(Readiness { token, readable, writable, ending })
     }

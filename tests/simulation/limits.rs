@@ -52,6 +52,22 @@ fn a_peer_that_does_not_read_is_not_read_from_between_the_high_mark_and_the_low(
 }
 
 #[test]
+fn room_that_was_gone_before_it_could_be_told_is_told_when_it_comes_again() {
+    let mut sim = Simulation::builder(BytesCodec::new()).state(Watch::default()).start(echo);
+    let peer = sim.connect();
+    peer.window(0);
+    peer.send("some bytes");
+    sim.run_until_idle();
+    peer.window(usize::MAX);
+    peer.window(0);
+    sim.run_until_idle();
+    assert_eq!(sim.server().stats().queued_bytes, 10);
+    peer.window(usize::MAX);
+    sim.run_until_idle();
+    assert_eq!(peer.received(), b"some bytes");
+}
+
+#[test]
 fn packets_that_came_while_the_outbox_was_full_are_handled_once_it_has_emptied() {
     let mut sim = Simulation::builder(FRAMES)
         .config(Config::default().outbox(10, 100, 1_000))
