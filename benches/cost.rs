@@ -18,8 +18,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use wheelhouse::Server;
 use wheelhouse::codec::{BytesCodec, Encoder, LengthDelimitedCodec, Protocol, WriteBuffer};
+use wheelhouse::{Config, Server};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -33,6 +33,9 @@ const SHORT: usize = 1_024;
 const LONG: usize = 6_144;
 
 const STRACE_MESSAGES: usize = 100_000;
+
+/// A limit whose deadline moves with each message, and is always near enough for the poll's alarm.
+const IDLE: Duration = Duration::from_millis(900);
 
 fn main() -> Outcome<()> {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
@@ -50,18 +53,19 @@ fn main() -> Outcome<()> {
 
 fn serve(codec: &str) -> Outcome<()> {
     match codec {
-        "bytes" => serve_with(BytesCodec::new()),
-        "length" => serve_with(LengthDelimitedCodec::new(LONGEST_FRAME)),
+        "bytes" => serve_with(BytesCodec::new(), Config::default()),
+        "idle" => serve_with(BytesCodec::new(), Config::default().idle_timeout(IDLE)),
+        "length" => serve_with(LengthDelimitedCodec::new(LONGEST_FRAME), Config::default()),
         other => Err(format!("no such codec: {other}").into()),
     }
 }
 
 /// Echoes until its one peer has gone. No second thread: it would make the C library's calls dearer.
-fn serve_with<P>(protocol: P) -> Outcome<()>
+fn serve_with<P>(protocol: P, config: Config) -> Outcome<()>
 where
     P: Protocol<In = Bytes, Out = Bytes>,
 {
-    let server = Server::bind("127.0.0.1:0", protocol)?;
+    let server = Server::bind("127.0.0.1:0", protocol)?.config(config);
     println!("{}", server.local_addr().port());
     server.run(|_, conn| {
         conn.handlers()
@@ -157,10 +161,14 @@ fn syscalls() -> Outcome<()> {
     if !is_there("strace") {
         return Ok(());
     }
-    let (child, port) = start(Command::new("strace").args(["-c", "-f"]), "bytes")?;
-    load(port, STRACE_MESSAGES, 1, "bytes")?;
-    println!("system calls of {STRACE_MESSAGES} echoes, the server's start and end among them");
-    println!("{}", end(child)?);
+    for (codec, limits) in
+        [("bytes", "without limits".to_owned()), ("idle", format!("idle after {IDLE:?}"))]
+    {
+        let (child, port) = start(Command::new("strace").args(["-c", "-f"]), codec)?;
+        load(port, STRACE_MESSAGES, 1, codec)?;
+        println!("system calls of {STRACE_MESSAGES} echoes, {limits}; start and end among them");
+        println!("{}", end(child)?);
+    }
     Ok(())
 }
 

@@ -102,6 +102,39 @@ fn out_of_descriptors_the_loop_does_not_spin() {
     }
 }
 
+/// How many timer descriptors this process has.
+#[cfg(target_os = "linux")]
+fn timer_descriptors() -> usize {
+    let open = std::fs::read_dir("/proc/self/fd").expect("a list of descriptors");
+    let names = open.filter_map(|each| std::fs::read_link(each.ok()?.path()).ok());
+    names.filter(|name| name.to_string_lossy().contains("[timerfd]")).count()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn out_of_descriptors_timers_do_without_one() {
+    if !is_child() {
+        return pass_in_child("out_of_descriptors_timers_do_without_one");
+    }
+    let mut without = 0;
+    for free in 0..8 {
+        let server = words(Config::default().max_connections(10)).state(false);
+        let full = leave_descriptors(free);
+        let reactor = server.into_reactor(|_, conn| conn.handlers());
+        drop(full);
+        let Ok(mut reactor) = reactor else { continue };
+        without += usize::from(timer_descriptors() == 0);
+        let armed = now();
+        reactor.server().after(Duration::from_micros(1_500), |fired, _| *fired = true);
+        while !reactor.state() {
+            let _ = reactor.turn(Some(PATIENCE)).expect("a working poll");
+        }
+        assert!(armed.elapsed() >= Duration::from_micros(1_500), "early: {:?}", armed.elapsed());
+    }
+    assert!(without > 0, "some number of descriptors is enough for all but the timer");
+    assert!(without < 5, "with enough of them there is one for the timer");
+}
+
 // SIGPIPE.
 
 /// A stream whose next write gives EPIPE: its peer has ended its side, and then reset.

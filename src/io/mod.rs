@@ -3,6 +3,7 @@
 //! Above this line the loop knows a [`Socket`](stream::Socket), which reads and writes, and a [`Driver`], which waits. The
 //! real driver is [`poller`]'s; tests bring one of their own, so that the loop under test is the loop that ships.
 
+mod alarm;
 pub(crate) mod listener;
 pub(crate) mod poller;
 pub(crate) mod stream;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use self::stream::Socket;
 pub use self::stream::Stream;
+use crate::clock::Tick;
 
 /// One socket's news.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +33,26 @@ pub(crate) const LISTENER: usize = 0;
 /// The token of the signals to stop.
 pub(crate) const SIGNALS: usize = 1;
 
+/// The token of the wake-ups from other threads.
+const WAKER: usize = 2;
+
+/// The token of the alarm that ends a short sleep on time.
+const ALARM: usize = 3;
+
+/// How long the loop may sleep.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Timeout {
+    /// From now.
+    pub(crate) span: Duration,
+    /// The moment that the span ends: it tells whether this is the same deadline as the last time.
+    pub(crate) at: Tick,
+}
+
+impl Timeout {
+    /// A look, and no sleep.
+    pub(crate) const NONE: Self = Self { span: Duration::ZERO, at: Tick::START };
+}
+
 /// A way to end the loop's sleep from another thread.
 pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
 
@@ -38,8 +60,9 @@ pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
 ///
 /// Readiness is edge-triggered: it is told once, and again only after a call said would-block.
 pub(crate) trait Driver {
-    /// Waits until there is news, for `timeout` at most (`None`: without limit), and appends it to `news`.
-    fn poll(&mut self, timeout: Option<Duration>, news: &mut Vec<Readiness>) -> io::Result<()>;
+    /// Waits until there is news, for `timeout` at most (`None`: without limit), and appends it to `news`. It may also end
+    /// earlier, with none.
+    fn poll(&mut self, timeout: Option<Timeout>, news: &mut Vec<Readiness>) -> io::Result<()>;
 
     /// Takes one connection off the backlog.
     fn accept(&mut self) -> io::Result<(Socket, SocketAddr)>;

@@ -1,4 +1,4 @@
-//! The real driver: mio's poll over a listener, the connections, the waker and, where asked for, the signals.
+//! The real driver: mio's poll over a listener, the connections, the waker, the alarm and, where asked for, the signals.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,11 +10,10 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 #[cfg(feature = "signals")]
 use super::SIGNALS;
+use super::alarm::Alarm;
 use super::listener::SpareDescriptor;
 use super::stream::Socket;
-use super::{Driver, LISTENER, Readiness, Wake};
-
-const WAKER: usize = 2;
+use super::{ALARM, Driver, LISTENER, Readiness, Timeout, WAKER, Wake};
 
 /// News that one poll can bring.
 const EVENTS: usize = 1_024;
@@ -26,6 +25,8 @@ pub(crate) struct MioDriver {
     poll: Poll,
     events: Events,
     waker: Arc<Waker>,
+    /// None where the system has none, or no descriptor left for it.
+    alarm: Option<Alarm>,
     listener: Option<TcpListener>,
     spare: SpareDescriptor,
     #[cfg(feature = "signals")]
@@ -41,12 +42,16 @@ impl MioDriver {
         let waker = Arc::new(Waker::new(poll.registry(), Token(WAKER))?);
         let mut listener = TcpListener::from_std(listener);
         poll.registry().register(&mut listener, Token(LISTENER), Interest::READABLE)?;
+        // The alarm comes last, so that it takes no descriptor from these.
+        let spare = SpareDescriptor::new();
+        let alarm = Alarm::new(poll.registry(), Token(ALARM)).ok();
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS),
             waker,
+            alarm,
             listener: Some(listener),
-            spare: SpareDescriptor::new(),
+            spare,
             #[cfg(feature = "signals")]
             signals: None,
         })
@@ -64,9 +69,13 @@ impl MioDriver {
 }
 
 impl Driver for MioDriver {
-    fn poll(&mut self, timeout: Option<Duration>, news: &mut Vec<Readiness>) -> io::Result<()> {
-        // mio rounds up to whole milliseconds, so a timer never fires early.
-        match self.poll.poll(&mut self.events, timeout.map(|span| span.min(LONGEST_SLEEP))) {
+    fn poll(&mut self, timeout: Option<Timeout>, news: &mut Vec<Readiness>) -> io::Result<()> {
+        if let Some((alarm, timeout)) = self.alarm.as_mut().zip(timeout) {
+            alarm.set(timeout);
+        }
+        // mio rounds up to whole milliseconds at most, so a timer never fires early.
+        let longest = timeout.map(|Timeout { span, .. }| span.min(LONGEST_SLEEP));
+        match self.poll.poll(&mut self.events, longest) {
             Ok(()) => {}
             // A signal cut the sleep short: no news.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
@@ -75,6 +84,7 @@ impl Driver for MioDriver {
         for event in &self.events {
             match event.token().0 {
                 WAKER => {}
+                ALARM => self.alarm.iter_mut().for_each(Alarm::rang),
                 token => news.push(Readiness {
                     token,
                     readable: event.is_readable(),

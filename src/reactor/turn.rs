@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Reactor, Turn};
 use crate::codec::Protocol;
 use crate::id::ConnectionId;
-use crate::io::{LISTENER, SIGNALS};
+use crate::io::{LISTENER, SIGNALS, Timeout};
 use crate::registry::Lifecycle;
 
 impl<P: Protocol, S> Reactor<P, S> {
@@ -86,8 +86,8 @@ impl<P: Protocol, S> Reactor<P, S> {
         error
     }
 
-    /// How long the poll may sleep: not at all while anything is due.
-    fn sleep_limit(&mut self, asked: Option<Duration>) -> Option<Duration> {
+    /// How long the poll may sleep: not at all while anything is due. Where there is no timer, nobody asks for the time.
+    fn sleep_limit(&mut self, asked: Option<Duration>) -> Option<Timeout> {
         let registry = &mut self.registry;
         let due = !registry.ready.is_empty()
             || !registry.dirty.is_empty()
@@ -103,15 +103,13 @@ impl<P: Protocol, S> Reactor<P, S> {
                 }
                 Lifecycle::Running | Lifecycle::Stopped => false,
             };
-        if due {
-            return Some(Duration::ZERO);
+        if due || asked == Some(Duration::ZERO) {
+            return Some(Timeout::NONE);
         }
-        if registry.timers.is_empty() {
-            return asked;
-        }
-        let Some(next) = registry.timers.next_deadline() else { return asked };
-        let until = next.since(registry.clock.now());
-        Some(asked.map_or(until, |asked| asked.min(until)))
+        let next = if registry.timers.is_empty() { None } else { registry.timers.next_deadline() };
+        let asked = asked.map(|asked| registry.clock.now() + asked);
+        let at = [next, asked].into_iter().flatten().min()?;
+        Some(Timeout { span: at.since(registry.clock.now()), at })
     }
 
     /// Notes what the poll told, for the phases to act on.

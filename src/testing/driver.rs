@@ -12,7 +12,7 @@ use super::network::Network;
 use super::pipe::{PeerSide, Pipe, Route, ServerSide};
 use super::{Dial, Sleep};
 use crate::io::stream::{Socket, Stream};
-use crate::io::{Driver, Readiness, Wake};
+use crate::io::{Driver, Readiness, Timeout, Wake};
 
 impl Network {
     fn stream(&self, at: usize) -> Socket {
@@ -25,10 +25,10 @@ impl Network {
 pub(super) struct SimDriver(pub(super) Network);
 
 impl Driver for SimDriver {
-    fn poll(&mut self, timeout: Option<Duration>, news: &mut Vec<Readiness>) -> io::Result<()> {
+    fn poll(&mut self, timeout: Option<Timeout>, news: &mut Vec<Readiness>) -> io::Result<()> {
         let mut net = self.0.0.borrow_mut();
         let was_woken = net.woken.swap(false, Ordering::AcqRel);
-        net.sleep = match timeout {
+        net.sleep = match timeout.map(|timeout| timeout.span) {
             None => Sleep::Unlimited,
             Some(Duration::ZERO) => Sleep::None,
             Some(limit) => Sleep::AtMost(limit),
