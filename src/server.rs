@@ -106,6 +106,7 @@ impl<P: Protocol, S: 'static> Server<P, S> {
         let Self { listener, local_addr, protocol, config, state } = self;
         config.check()?;
         listener::set_backlog(&listener, config.backlog)?;
+        listener::widen_table(&listener, config.connection_limit());
         #[cfg_attr(not(feature = "signals"), expect(unused_mut, reason = "signals are added"))]
         let mut driver = MioDriver::new(listener)?;
         #[cfg(feature = "signals")]

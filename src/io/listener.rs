@@ -1,4 +1,4 @@
-//! The listening socket, and the spare descriptor that keeps it answering when there are none left.
+//! The listening socket, the table of descriptors, and the spare one that keeps it answering when there are none left.
 
 use std::fs::File;
 use std::io;
@@ -45,6 +45,21 @@ fn bind_one(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListen
 /// `listen` again changes the backlog of a listener that is already there.
 pub(crate) fn set_backlog(listener: &std::net::TcpListener, backlog: u32) -> io::Result<()> {
     SockRef::from(listener).listen(clamp(backlog))
+}
+
+/// The widest that the table is made in advance, in descriptors; the kernel takes 8 bytes for each.
+const WIDEST: usize = 16_384;
+
+/// Has the kernel widen the process's table of descriptors now, for so many connections, rather than in the middle of an
+/// `accept`.
+///
+/// It doubles the table whenever it is full, and where the process has threads it first waits until none of them can be
+/// looking at the old one. That takes 10 to 30 ms, for which the loop, and whoever else wants a descriptor, stands still.
+pub(crate) fn widen_table(listener: &std::net::TcpListener, connections: usize) {
+    // A duplicate with a high number, closed again: the table does not shrink. Where the process may not have so high a
+    // number, the table grows as it would have.
+    let number = i32::try_from(connections.min(WIDEST)).unwrap_or_default();
+    drop(rustix::io::fcntl_dupfd_cloexec(listener, number));
 }
 
 fn clamp(backlog: u32) -> i32 {
@@ -134,6 +149,21 @@ mod tests {
         let error = bind(address, 1).expect_err("the port is taken");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         assert!(error.to_string().starts_with(&format!("cannot listen on {address}: ")), "{error}");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_table_is_widened_up_to_a_bound() {
+        let slots = || {
+            let status = std::fs::read_to_string("/proc/self/status").expect("a status");
+            let line = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
+            line.and_then(|slots| slots.trim().parse::<usize>().ok()).expect("the table's size")
+        };
+        let listener = bind("127.0.0.1:0", 1).expect("a free port");
+        widen_table(&listener, 700);
+        assert!(slots() > 700, "{} slots", slots());
+        widen_table(&listener, usize::MAX);
+        assert!(slots() <= 2 * WIDEST, "{} slots", slots());
     }
 
     #[test]
