@@ -8,26 +8,26 @@
 //! The world is a plain struct that handlers and the tick get as `&mut`; the tick is a timer of the server. How late each
 //! tick comes is measured against its own grid and printed every five seconds and at the end. A player who is too slow for
 //! the snapshots misses some, and holds up nobody. Bots live on a second loop, in a thread of their own, each on an outbound
-//! connection.
+//! connection; where the machine has two cores, each of the two loops keeps to one, as if the players were elsewhere.
 //!
-//! Wire format: a move is two signed bytes, dx and dy. A snapshot is, big-endian, the length of what follows (u32), the
-//! tick (u32), and for each player its number (u32), x and y (i16 each).
+//! The wire format is in `protocol.rs`, the bots are in `bots.rs`.
+
+mod bots;
+mod protocol;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use clap::Parser;
 use hdrhistogram::Histogram;
-use wheelhouse::codec::{Decoder, Encoder, Protocol, WriteBuffer};
-use wheelhouse::{
-    Config, ConnectError, ConnectionId, HandlerError, Handlers, Server, ServerRef, SlowConsumers,
-};
+use wheelhouse::{Config, ConnectionId, HandlerError, Server, SlowConsumers};
+
+use self::bots::Bots;
+use self::protocol::{Game, Move, Snapshot};
 
 const TICK: Duration = Duration::from_nanos(1_000_000_000 / 60);
 /// How long players may take to end their side, once the world has ended.
@@ -189,202 +189,10 @@ fn serve(args: &Args) -> io::Result<()> {
             server.stop(GRACE);
         });
     }
-    let bots = Bots::start(args, listening)?;
+    let bots = Bots::start(args.bots, args.rate, listening)?;
     let report = reactor.run()?;
     println!("{report}");
     bots.finish()
-}
-
-// The protocol, from the world's side.
-
-struct Game;
-
-#[derive(Clone, Copy)]
-struct GameCodec;
-
-#[derive(Clone, Copy)]
-struct Move {
-    dx: i8,
-    dy: i8,
-}
-
-/// The tick and the players, without the length in front.
-#[derive(Clone)]
-struct Snapshot(Bytes);
-
-impl Protocol for Game {
-    type In = Move;
-    type Out = Snapshot;
-    type Codec = GameCodec;
-
-    fn codec(&mut self) -> GameCodec {
-        GameCodec
-    }
-}
-
-impl Decoder for GameCodec {
-    type Packet = Move;
-    type Error = std::convert::Infallible;
-
-    fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Move>, Self::Error> {
-        if src.len() < 2 {
-            return Ok(None);
-        }
-        Ok(Some(Move { dx: src.get_i8(), dy: src.get_i8() }))
-    }
-}
-
-impl Encoder<Snapshot> for GameCodec {
-    type Error = io::Error;
-
-    fn encode(&mut self, Snapshot(seen): Snapshot, dst: &mut WriteBuffer) -> io::Result<()> {
-        let length = u32::try_from(seen.len()).map_err(io::Error::other)?;
-        dst.put_u32(length);
-        dst.put_shared(seen);
-        Ok(())
-    }
-
-    fn frame_len(&self, Snapshot(seen): &Snapshot) -> usize {
-        4 + seen.len()
-    }
-
-    fn is_stateless(&self) -> bool {
-        true // one encoding serves all players
-    }
-}
-
-// The same from a player's side.
-
-struct Play;
-
-/// Looks at a snapshot's length and tick, and skips the rest.
-#[derive(Default)]
-struct PlayCodec {
-    to_skip: usize,
-}
-
-/// No world has so many players.
-const LONGEST_SNAPSHOT: u32 = 1 << 20;
-
-impl Protocol for Play {
-    type In = u32;
-    type Out = Move;
-    type Codec = PlayCodec;
-
-    fn codec(&mut self) -> PlayCodec {
-        PlayCodec::default()
-    }
-}
-
-impl Decoder for PlayCodec {
-    type Packet = u32;
-    type Error = io::Error;
-
-    fn decode(&mut self, src: &mut BytesMut) -> io::Result<Option<u32>> {
-        let skipped = self.to_skip.min(src.len());
-        src.advance(skipped);
-        self.to_skip -= skipped;
-        if src.len() < 8 {
-            return Ok(None);
-        }
-        let length = src.get_u32();
-        if !(4..=LONGEST_SNAPSHOT).contains(&length) {
-            return Err(io::Error::other(format!("a snapshot of {length} bytes")));
-        }
-        self.to_skip = length as usize - 4;
-        Ok(Some(src.get_u32()))
-    }
-}
-
-impl Encoder<Move> for PlayCodec {
-    type Error = std::convert::Infallible;
-
-    fn encode(&mut self, Move { dx, dy }: Move, dst: &mut WriteBuffer) -> Result<(), Self::Error> {
-        dst.put_i8(dx);
-        dst.put_i8(dy);
-        Ok(())
-    }
-}
-
-// The bots.
-
-struct Bots {
-    thread: Option<thread::JoinHandle<io::Result<Seen>>>,
-}
-
-/// What the bots saw; the state of their loop.
-#[derive(Default)]
-struct Seen {
-    snapshots: u64,
-    left: u32,
-}
-
-impl Bots {
-    /// Starts a loop for them, if there are to be any, and lets it connect them one after another.
-    fn start(args: &Args, to: SocketAddr) -> io::Result<Self> {
-        let (bots, rate) = (args.bots, args.rate);
-        if bots == 0 {
-            return Ok(Self { thread: None });
-        }
-        let thread = thread::Builder::new()
-            .name("bots".into())
-            .spawn(move || play(to, bots, Duration::from_secs(1) / rate))?;
-        Ok(Self { thread: Some(thread) })
-    }
-
-    fn finish(self) -> io::Result<()> {
-        let Some(thread) = self.thread else { return Ok(()) };
-        let seen = thread.join().map_err(|_| io::Error::other("the bots' thread panicked"))??;
-        println!("the bots saw {} snapshots", seen.snapshots);
-        Ok(())
-    }
-}
-
-/// A loop of players: it ends when the last of them has lost its connection.
-fn play(to: SocketAddr, bots: u32, period: Duration) -> io::Result<Seen> {
-    // Its own listener is there because every server has one; nobody connects to it.
-    let mut reactor = Server::bind("127.0.0.1:0", Play)?
-        .state(Seen { snapshots: 0, left: bots })
-        .into_reactor(|_, conn| conn.handlers())?;
-    for bot in 0..bots {
-        // All spread over one period, so that their moves do not come in one burst.
-        let delay = period * bot / bots;
-        reactor.server().after(delay, move |seen: &mut Seen, server| {
-            if let Err(error) = join(server, to, period) {
-                log::error!("bot {bot}: {error}");
-                seen.left -= 1;
-            }
-        });
-    }
-    while reactor.state().left > 0 {
-        let _ = reactor.turn(None)?;
-    }
-    Ok(std::mem::take(reactor.state_mut()))
-}
-
-/// One bot: it moves in a circle, once in a period.
-fn join(
-    server: &mut ServerRef<'_, Play, Seen>,
-    to: SocketAddr,
-    period: Duration,
-) -> Result<(), ConnectError> {
-    let handlers = Handlers::new()
-        .on_connect(move |_, conn| {
-            let mut step = 0_usize;
-            conn.every(period, move |_, conn| {
-                let (dx, dy) = [(1, 0), (0, 1), (-1, 0), (0, -1)][step % 4];
-                step += 1;
-                if let Err(error) = conn.write(Move { dx, dy }) {
-                    log::debug!("{}: a move was not sent: {error}", conn.id());
-                }
-            });
-        })
-        .on_read(|seen: &mut Seen, _, _tick| {
-            seen.snapshots += 1;
-            Ok(())
-        })
-        .on_closed(|seen, _, _| seen.left -= 1);
-    server.connect(to, Duration::from_secs(5), handlers).map(drop)
 }
 
 /// The moment that a tick really begins, later than the turn that it belongs to.
