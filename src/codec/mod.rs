@@ -68,6 +68,8 @@ mod bytes_codec;
 mod delimiter;
 mod detach;
 mod fixed;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "json")]
 mod json;
 mod length_delimited;
