@@ -49,6 +49,14 @@ impl HttpError {
         Self::Malformed { what, looks_like: None }
     }
 
+    /// The same, with what the stream begins like.
+    pub(crate) fn with_guess(mut self, guess: Option<&'static str>) -> Self {
+        if let Self::Malformed { looks_like, .. } | Self::Version { looks_like } = &mut self {
+            *looks_like = guess;
+        }
+        self
+    }
+
     /// The status of the answer: 400, 414, 431, 501 or 505.
     #[must_use]
     pub fn status(&self) -> StatusCode {

@@ -1,12 +1,17 @@
 //! The small HTTP/1.1 side of a server that has a page, a health check or a WebSocket to offer: requests without a body,
 //! answered in order. No router, no chunked bodies, no TLS; what is needed of them stands in front of this server.
 
+mod codec;
 mod error;
+mod head;
+mod parse;
 mod request;
 mod response;
+pub(crate) mod token;
 
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
+pub use self::codec::{Http, HttpCodec};
 pub use self::error::{HttpError, ResponseError};
 pub use self::request::Request;
 pub use self::response::{InvalidHeader, Response};

@@ -3,7 +3,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use bytes::BytesMut;
 use http::{HeaderMap, Method, Version, header};
+
+use super::error::HttpError;
+use super::head::{Head, Limits};
 
 /// A request, without its body.
 ///
@@ -33,6 +37,16 @@ pub struct Request {
 }
 
 impl Request {
+    /// The request at the front of `bytes`, by the default limits: for tests, above all.
+    ///
+    /// # Errors
+    ///
+    /// As of a connection's, and where the head does not end.
+    pub fn parse(bytes: &[u8]) -> Result<Self, HttpError> {
+        let request = Head::default().parse(&mut BytesMut::from(bytes), Limits::default())?;
+        request.ok_or(HttpError::malformed("does not end"))
+    }
+
     /// `GET`, `HEAD` and so on.
     #[must_use]
     pub fn method(&self) -> &Method {

@@ -1,10 +1,36 @@
 //! A response: a status, headers and a body that is there as a whole.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 pub use http::Error as InvalidHeader;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+
+use super::request::Request;
+use crate::codec::WriteBuffer;
+
+/// What of a request decides how its response is framed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Framing {
+    /// The method was `HEAD`.
+    head_only: bool,
+    keep_alive: bool,
+    /// A client of HTTP/1.0 believes in a kept connection only if it is told.
+    is_1_0: bool,
+}
+
+impl Framing {
+    /// Of a response to nothing that was understood.
+    pub(crate) const LAST: Self = Self { head_only: false, keep_alive: false, is_1_0: false };
+
+    pub(crate) fn of(request: &Request) -> Self {
+        Self {
+            head_only: *request.method() == Method::HEAD,
+            keep_alive: request.keep_alive(),
+            is_1_0: request.version() == Version::HTTP_10,
+        }
+    }
+}
 
 /// A response. What frames it is written by the codec, not set here: `Content-Length` from the body, and `Connection`
 /// from what the request allowed.
@@ -103,6 +129,63 @@ impl Response {
     pub fn bytes(&self) -> &Bytes {
         &self.body
     }
+
+    /// How many bytes of the body go out.
+    pub(crate) fn body_len(&self, framing: Framing) -> usize {
+        if framing.head_only || !has_content(self.status) { 0 } else { self.body.len() }
+    }
+
+    /// Appends the response, and says whether another may follow.
+    pub(crate) fn write(self, framing: Framing, dst: &mut WriteBuffer) -> bool {
+        let keeps_alive = framing.keep_alive && !self.closes;
+        let headers: usize = self.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
+        dst.reserve(ROOM_FOR_THE_REST + headers);
+        let reason = self.status.canonical_reason().unwrap_or_default();
+        put(dst, format_args!("HTTP/1.1 {} {reason}\r\n", self.status.as_u16()));
+        for (name, value) in &self.headers {
+            if !is_framing(name) {
+                put_header(dst, name, value.as_bytes());
+            }
+        }
+        if has_content(self.status) {
+            put(dst, format_args!("content-length: {}\r\n", self.body.len()));
+        }
+        if !keeps_alive {
+            put_header(dst, &header::CONNECTION, b"close");
+        } else if framing.is_1_0 {
+            put_header(dst, &header::CONNECTION, b"keep-alive");
+        }
+        dst.put_slice(b"\r\n");
+        if self.body_len(framing) > 0 {
+            dst.put_shared(self.body);
+        }
+        keeps_alive
+    }
+}
+
+/// What the status line, the codec's own headers and the empty line take, about.
+const ROOM_FOR_THE_REST: usize = 96;
+
+/// Whether a response of this status has a length and a body at all (RFC 9110, section 6.4.1).
+fn has_content(status: StatusCode) -> bool {
+    !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// Headers that say where the response ends: the codec's own.
+fn is_framing(name: &HeaderName) -> bool {
+    [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION].contains(name)
+}
+
+fn put(dst: &mut WriteBuffer, text: fmt::Arguments<'_>) {
+    (**dst).write_fmt(text).expect("a buffer grows");
+}
+
+/// A `HeaderValue` has no line breaks.
+fn put_header(dst: &mut WriteBuffer, name: &HeaderName, value: &[u8]) {
+    dst.put_slice(name.as_str().as_bytes());
+    dst.put_slice(b": ");
+    dst.put_slice(value);
+    dst.put_slice(b"\r\n");
 }
 
 /// The length of the body, not the body.
