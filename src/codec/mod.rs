@@ -80,6 +80,8 @@ mod sniff;
 mod test_support;
 #[cfg(feature = "tokio-codec")]
 mod tokio_codec;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 use bytes::{Bytes, BytesMut};
 

@@ -4,6 +4,7 @@
 mod codec;
 mod error;
 mod head;
+mod origin;
 mod parse;
 mod request;
 mod response;
@@ -13,5 +14,15 @@ pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, 
 
 pub use self::codec::{Http, HttpCodec};
 pub use self::error::{HttpError, ResponseError};
+pub use self::origin::{BadOrigin, OriginRefused, Origins};
 pub use self::request::Request;
 pub use self::response::{InvalidHeader, Response};
+
+/// What a WebSocket needs while it is still HTTP.
+#[cfg(feature = "websocket")]
+#[allow(unused_imports)]
+pub(crate) use self::{
+    codec::last_words,
+    head::{Head, Limits},
+    response::Framing,
+};

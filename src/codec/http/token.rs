@@ -19,7 +19,10 @@ pub(crate) fn trim(text: &str) -> &str {
 
 /// The elements of a header that is a list, over all headers of this name. Empty elements are left out, and so are
 /// headers that are not printable ASCII.
-pub(crate) fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+pub(crate) fn list<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a str> + use<'a> {
     headers
         .get_all(name)
         .iter()
