@@ -124,6 +124,11 @@ impl HttpCodec {
     pub(crate) fn new(limits: Limits) -> Self {
         Self { head: Head::default(), limits, phase: Phase::Request, error: None }
     }
+
+    #[cfg(test)]
+    pub(super) fn looked_at(&self) -> usize {
+        self.head.looked_at
+    }
 }
 
 impl Decoder for HttpCodec {

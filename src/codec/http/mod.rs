@@ -8,6 +8,8 @@ mod origin;
 mod parse;
 mod request;
 mod response;
+#[cfg(test)]
+mod tests;
 pub(crate) mod token;
 
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};

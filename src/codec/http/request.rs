@@ -151,7 +151,7 @@ impl fmt::Debug for Request {
             .field("method", &self.method)
             .field("target", &self.target)
             .field("version", &self.version)
-            .field("headers", &self.headers.keys())
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
             .field("has_body", &self.has_body)
             .field("keep_alive", &self.keep_alive)
             .finish()

@@ -188,12 +188,12 @@ fn put_header(dst: &mut WriteBuffer, name: &HeaderName, value: &[u8]) {
     dst.put_slice(b"\r\n");
 }
 
-/// The length of the body, not the body.
+/// Without the values of headers, which may be secrets, and of the body its length alone.
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Response")
             .field("status", &self.status)
-            .field("headers", &self.headers)
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
             .field("body_len", &self.body.len())
             .field("closes", &self.closes)
             .finish()

@@ -23,7 +23,7 @@ const MAX_ANSWER: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 
 /// A request for a WebSocket, until its answer has come.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Offer {
     target: HeaderValue,
     host: HeaderValue,
@@ -206,6 +206,19 @@ impl Offer {
             return Err(HandshakeError::BadAnswer { header: header::SEC_WEBSOCKET_EXTENSIONS });
         }
         Ok(Answer { subprotocol, extensions })
+    }
+}
+
+/// Without the values of headers, which may be secrets.
+impl fmt::Debug for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Offer")
+            .field("host", &self.host)
+            .field("target", &self.target)
+            .field("subprotocols", &self.subprotocols)
+            .field("extensions", &self.extensions)
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
     }
 }
 
