@@ -3,9 +3,11 @@
 
 mod codec;
 mod error;
+mod files;
 mod head;
 mod origin;
 mod parse;
+mod prometheus;
 mod request;
 mod response;
 #[cfg(test)]
@@ -16,7 +18,9 @@ pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, 
 
 pub use self::codec::{Http, HttpCodec};
 pub use self::error::{HttpError, ResponseError};
+pub use self::files::{Files, FilesError};
 pub use self::origin::{BadOrigin, OriginRefused, Origins};
+pub use self::prometheus::Metrics;
 pub use self::request::Request;
 pub use self::response::{InvalidHeader, Response};
 
