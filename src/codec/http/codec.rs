@@ -61,10 +61,11 @@ impl Http {
         Self::default()
     }
 
-    /// The most bytes of a request line and its headers, with the empty line that ends them: 16 KiB by default.
+    /// The most bytes of a request line and its headers, with the empty line that ends them: 16 KiB by default, and
+    /// at least 16 bytes, the length of the shortest request.
     #[must_use]
     pub fn max_head(mut self, bytes: usize) -> Self {
-        self.limits.head = bytes.min(Limits::MOST_BYTES) as u32;
+        self.limits.head = bytes.clamp(Limits::SHORTEST, Limits::MOST_BYTES) as u32;
         self
     }
 

@@ -38,6 +38,9 @@ impl Limits {
     /// The most that any limit of bytes can be set to: offsets are of 32 bits.
     pub(crate) const MOST_BYTES: usize = i32::MAX as usize / 2;
 
+    /// `A / HTTP/1.0` and two line ends. With less, an empty line in front would count or not by how it was split.
+    pub(crate) const SHORTEST: usize = 16;
+
     /// The most headers that a limit can allow: what a map of headers holds, and some room.
     pub(crate) const MOST_HEADERS: usize = 16_384;
 

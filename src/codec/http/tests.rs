@@ -368,6 +368,20 @@ fn what_has_no_end_is_refused_at_the_limit() {
 }
 
 #[test]
+fn the_smallest_limit_is_the_shortest_request() {
+    let codec = Answering::with(Http::new().max_head(0));
+    for (stream, requests) in [
+        (&b"A / HTTP/1.0\r\n\r\n"[..], 1),
+        (b"\r\nA / HTTP/1.0\r\n\r\n", 1),
+        (b"\r\n@", 0),
+        (b"\r", 0),
+    ] {
+        let outcome = assert_split_is_unseen(&codec, stream, &[1]);
+        assert_eq!(outcome.packets.len(), requests, "{}", stream.escape_ascii());
+    }
+}
+
+#[test]
 fn the_largest_limits_do_not_overflow() {
     let most = usize::MAX;
     let http = Http::new().max_head(most).max_target(most).max_headers(most);
