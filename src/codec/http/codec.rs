@@ -18,8 +18,8 @@ use crate::error::CloseReason;
 ///
 /// A request that makes no sense, or passes a limit, is answered by the codec (see [`HttpError::status`]), `on_error` hears
 /// of it, and the connection closes. So it does, with 408, where a request stays half arrived for
-/// [`Config::packet_timeout`](crate::Config::packet_timeout); with 500 where the handler failed before it had answered; and
-/// with 503 where the server stops before.
+/// [`Config::packet_timeout`](crate::Config::packet_timeout); with 500 where the handler returned an error instead of an
+/// answer; and with 503 where the server stops before there is one.
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -180,10 +180,10 @@ impl Decoder for HttpCodec {
                 let text = "the rest of a request did not come in time";
                 (StatusCode::REQUEST_TIMEOUT, text, Framing::LAST)
             }
-            (Phase::Response(framing), CloseReason::HandlerError | CloseReason::HandlerPanic) => {
+            (Phase::Response(framing), CloseReason::HandlerError) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "this server failed to answer", framing)
             }
-            (Phase::Response(framing), CloseReason::Shutdown | CloseReason::Forced) => {
+            (Phase::Response(framing), CloseReason::Shutdown) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "this server is stopping", framing)
             }
             _ => return None,

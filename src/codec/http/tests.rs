@@ -430,7 +430,6 @@ fn whoever_waits_is_told_why_the_connection_closes() {
     let half = "GET / HTTP/1.1\r\nHost";
     for (head, reason, status) in [
         (whole, CloseReason::HandlerError, Some("500")),
-        (whole, CloseReason::HandlerPanic, Some("500")),
         (whole, CloseReason::Shutdown, Some("503")),
         (whole, CloseReason::Local, None),
         (half, CloseReason::ProtocolError, Some("408")),
