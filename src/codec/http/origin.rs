@@ -241,3 +241,82 @@ impl fmt::Display for OriginRefused {
 }
 
 impl std::error::Error for OriginRefused {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(host: &str, origins: &[&str]) -> Request {
+        let origins: String = origins.iter().map(|it| format!("Origin: {it}\r\n")).collect();
+        let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n{origins}\r\n");
+        Request::parse(head.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn the_same_origin_is_the_same_host_and_port() {
+        for (host, origin, same) in [
+            ("a.test", "http://a.test", true),
+            ("a.test:80", "http://A.test", true),
+            ("a.test", "https://a.test:443", true),
+            ("a.test:8080", "http://a.test:8080", true),
+            ("[::1]:9000", "http://[::1]:9000", true),
+            ("a.test", "https://a.test:80", false),
+            ("a.test:8080", "http://a.test", false),
+            ("a.test", "http://b.a.test", false),
+            ("a.test", "http://a.test.evil", false),
+            ("a.test", "http://a.test@evil", false),
+            ("a.test", "http://evil/a.test", false),
+            ("a.test", "http://a.test/", false),
+            ("a.test", "http://a.test:80x", false),
+            ("a.test", "http://a.test:65616", false),
+            ("a.test", "//a.test", false),
+            ("a.test", "a.test", false),
+            ("a.test", "null", false),
+            ("a.test", "", false),
+            ("", "http://", false),
+        ] {
+            assert_eq!(asked(host, &[origin]).is_same_origin(), same, "{host} {origin}");
+        }
+        assert!(asked("a.test", &[]).is_same_origin(), "no browser");
+        assert!(!asked("a.test", &["http://a.test"; 2]).is_same_origin(), "two are no origin");
+    }
+
+    #[test]
+    fn a_pattern_allows_what_it_says_and_no_more() {
+        for (pattern, origin, allowed) in [
+            ("https://b.test", "https://b.test", true),
+            ("https://b.test", "HTTPS://B.test:443", true),
+            ("https://b.test", "http://b.test", false),
+            ("https://b.test", "https://b.test:8443", false),
+            ("https://*.b.test", "https://c.b.test", true),
+            ("https://*.b.test", "https://d.c.B.test", true),
+            ("https://*.b.test", "https://b.test", false),
+            ("https://*.b.test", "https://.b.test:1", false),
+            ("https://*.b.test", "https://cb.test", false),
+            ("https://*.b.test", "https://evil/.b.test", false),
+            ("https://*.b.test", "https://evil#.b.test", false),
+            ("https://*.b.test:8443", "https://c.b.test:8443", true),
+            ("chrome-extension://abc", "chrome-extension://abc", true),
+            ("null", "null", true),
+            ("https://b.test", "null", false),
+        ] {
+            let origins = Origins::same().allow(pattern).unwrap();
+            let refused = origins.check(&asked("a.test", &[origin]));
+            assert_eq!(refused.is_ok(), allowed, "{pattern} {origin}");
+        }
+        assert!(Origins::any().check(&asked("a.test", &["https://evil"])).is_ok());
+        assert!(Origins::any().allow("https://b.test").is_ok());
+    }
+
+    #[test]
+    fn a_pattern_that_is_none_is_refused() {
+        for pattern in ["", "*", "b.test", "https://", "https://*", "https://*.", "https://a*.test"]
+        {
+            let error = Origins::same().allow(pattern).unwrap_err();
+            assert!(error.to_string().contains("is no origin"), "{pattern}");
+        }
+        for pattern in ["https://b.test/", "https://*.*.test", "https://b.test:*", "https://a b"] {
+            assert!(Origins::same().allow(pattern).is_err(), "{pattern}");
+        }
+    }
+}

@@ -8,6 +8,7 @@ pub(crate) fn is_token_byte(byte: u8) -> bool {
 }
 
 /// Whether the text is a token.
+#[cfg(feature = "websocket")]
 pub(crate) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_byte)
 }
