@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 /// Packets that are smaller than this are copied when they are kept, so that they do not keep a read buffer alive.
-const DETACH_BELOW: usize = 16 * 1024;
+pub(crate) const DETACH_BELOW: usize = 16 * 1024;
 
 /// The packet, as a copy if it is small: what it keeps alive is then at most a few times its length.
 pub(crate) fn detached(packet: Bytes) -> Bytes {
