@@ -88,6 +88,8 @@ pub enum WebSocketError {
         /// The most that it may have.
         max: u32,
     },
+    /// Read: a compressed message that cannot be inflated.
+    NotDeflated,
     /// To be written: a frame, while the two ends still speak HTTP.
     NotOpen,
     /// To be written: an HTTP response, or an acceptance, to a peer that waits for none.
@@ -121,7 +123,9 @@ impl WebSocketError {
             | Self::Interrupted { .. }
             | Self::CloseTooShort
             | Self::ReservedCloseCode { .. } => Some(CloseCode::PROTOCOL_ERROR),
-            Self::NotUtf8 { .. } | Self::ReasonNotUtf8 => Some(CloseCode::INVALID_DATA),
+            Self::NotUtf8 { .. } | Self::ReasonNotUtf8 | Self::NotDeflated => {
+                Some(CloseCode::INVALID_DATA)
+            }
             Self::FrameTooLong { .. }
             | Self::MessageTooLong { .. }
             | Self::TooManyFragments { .. } => Some(CloseCode::MESSAGE_TOO_BIG),
@@ -190,6 +194,7 @@ impl fmt::Display for WebSocketError {
             Self::TooManyFragments { max } => {
                 write!(f, "a message of more than {max} fragments")
             }
+            Self::NotDeflated => f.write_str("a compressed message that cannot be inflated"),
             Self::NotOpen => f.write_str("the connection is not a WebSocket yet"),
             Self::NothingToAnswer => f.write_str("no request waits for an answer"),
             Self::Closing => f.write_str("a close frame has been sent; nothing may follow it"),

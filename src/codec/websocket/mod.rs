@@ -2,6 +2,10 @@
 
 mod assembly;
 mod close;
+#[cfg(feature = "websocket-deflate")]
+mod deflate;
+#[cfg(not(feature = "websocket-deflate"))]
+#[path = "no_deflate.rs"]
 mod deflate;
 mod error;
 mod frame;
@@ -18,6 +22,8 @@ mod utf8;
 use bytes::Bytes;
 
 pub use self::close::{CloseCode, CloseFrame};
+#[cfg(feature = "websocket-deflate")]
+pub use self::deflate::DeflateOptions;
 pub use self::error::WebSocketError;
 pub use self::handshake::{Accept, Answer, HandshakeError, Offer, Refusal, Upgrade};
 pub use self::message::{Message, Text};

@@ -1,0 +1,170 @@
+//! Compressed messages, between two ends that have agreed.
+
+use bytes::BytesMut;
+use proptest::prelude::*;
+
+use super::*;
+use crate::codec::test_support::decode_pieces;
+use crate::codec::websocket::framing::{Framing, Role};
+use crate::codec::websocket::{CloseCode, Incoming, Message, Settings};
+use crate::codec::{Decoder, WriteBuffer};
+
+struct End {
+    framing: Framing,
+    settings: Settings,
+}
+
+impl Decoder for End {
+    type Packet = Incoming;
+    type Error = WebSocketError;
+
+    fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Incoming>, WebSocketError> {
+        self.framing.decode(src, &self.settings)
+    }
+}
+
+/// A server and a client that agreed on these options.
+fn pair(options: DeflateOptions) -> [End; 2] {
+    let offer = Agreement::offer(options);
+    let agreed = Agreement::choose(options, std::iter::once(&*offer)).expect("the same options");
+    let settings = Settings::default();
+    let ends = [(Role::Server, agreed.for_server()), (Role::Client, agreed.for_client())];
+    ends.map(|(role, deflate)| End {
+        framing: Framing::new(role, Some(deflate)),
+        settings: settings.clone(),
+    })
+}
+
+fn stream_of(end: &mut End, messages: &[Message]) -> Vec<u8> {
+    let mut dst = WriteBuffer::new();
+    for message in messages {
+        end.framing.encode(message.clone(), &mut dst).expect("an open connection");
+    }
+    dst.take_shared().to_vec()
+}
+
+/// An unmasked frame, as a server writes it.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    assert!(payload.len() < 126);
+    [&[first, payload.len() as u8], payload].concat()
+}
+
+fn hello() -> Incoming {
+    Incoming::Message(Message::from("Hello"))
+}
+
+#[test]
+fn the_rfc_examples_are_read() {
+    let [_, mut client] = pair(DeflateOptions::new());
+    let compressed = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+    let stream = [
+        frame(0xc1, &compressed),
+        frame(0x41, &compressed[..3]), // in two fragments
+        frame(0x80, &compressed[3..]),
+        frame(0xc1, &[0xf2, 0x00, 0x11, 0x00, 0x00]), // referring back to the first
+        frame(0xc1, &[0x00, 0x05, 0x00, 0xfa, 0xff, b'H', b'e', b'l', b'l', b'o', 0x00]), // stored
+        frame(0xc1, &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00]), // a last block
+        frame(
+            0xc1,
+            &[0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00],
+        ),
+        frame(0x81, b"Hello"), // not compressed at all
+    ]
+    .concat();
+    let read = decode_pieces(&mut client, &stream, &[1]).complete();
+    assert_eq!(read, vec![hello(); 7]);
+}
+
+#[test]
+fn what_resembles_what_went_before_costs_little() {
+    let message = Message::from("{\"type\":\"move\",\"x\":100,\"y\":-20,\"name\":\"ann\"}");
+    let [mut keeps, mut reader] = pair(DeflateOptions::new());
+    let [mut forgets, mut forgetful_reader] = pair(DeflateOptions::new().no_context_takeover());
+    let messages = vec![message.clone(); 10];
+    let (kept, forgot) = (stream_of(&mut keeps, &messages), stream_of(&mut forgets, &messages));
+    assert!(kept.len() * 3 < forgot.len(), "{} and {}", kept.len(), forgot.len());
+    let expected: Vec<_> = messages.into_iter().map(Incoming::Message).collect();
+    assert_eq!(decode_pieces(&mut reader, &kept, &[]).complete(), expected);
+    assert_eq!(decode_pieces(&mut forgetful_reader, &forgot, &[]).complete(), expected);
+    // Without a context there is none to keep: each message is the first.
+    let each = forgot.len() / 10;
+    assert!(forgot.chunks(each).all(|frame| frame == &forgot[..each]));
+}
+
+#[test]
+fn a_bomb_goes_off_inside_the_limit() {
+    let [mut server, mut client] = pair(DeflateOptions::new().level(9));
+    client.settings = Settings::new(100_000, 100_000, 10);
+    let fits = Message::from(vec![0; 100_000]);
+    let bomb = Message::from(vec![0; 64 << 20]);
+    let stream = stream_of(&mut server, &[fits.clone(), bomb]);
+    assert!(stream.len() < 100_000, "{} bytes of 64 MiB", stream.len());
+    let outcome = decode_pieces(&mut client, &stream, &[]);
+    assert_eq!(outcome.packets, [Incoming::Message(fits)]);
+    let error = outcome.error();
+    let at_most = (100_000 + PIECE) as u64;
+    assert!(
+        matches!(error, WebSocketError::MessageTooLong { len, max: 100_000 } if len <= at_most),
+        "{error}"
+    );
+    assert_eq!(error.close_code(), Some(CloseCode::MESSAGE_TOO_BIG));
+}
+
+#[test]
+fn what_is_not_deflate_or_not_text_is_1007() {
+    for payload in [&b"\xff\xff\xff"[..], b"\x07\x07\x07\x07"] {
+        let [_, mut client] = pair(DeflateOptions::new());
+        let error = decode_pieces(&mut client, &frame(0xc2, payload), &[]).error();
+        assert!(matches!(error, WebSocketError::NotDeflated), "{error}");
+        assert_eq!(error.close_code(), Some(CloseCode::INVALID_DATA));
+    }
+    let [mut server, mut client] = pair(DeflateOptions::new().min_len(1));
+    let mut stream = stream_of(&mut server, &[Message::from(b"\xff\xfe\xfd".to_vec())]);
+    stream[0] = 0xc1; // says that it is text
+    let error = decode_pieces(&mut client, &stream, &[]).error();
+    assert!(matches!(error, WebSocketError::NotUtf8 { .. }), "{error}");
+}
+
+#[test]
+fn the_bit_is_for_the_first_frame_of_a_message() {
+    for stream in [frame(0xc9, b""), [frame(0x41, b"\xf2"), frame(0xc0, b"\x48")].concat()] {
+        let [_, mut client] = pair(DeflateOptions::new());
+        let error = decode_pieces(&mut client, &stream, &[]).error();
+        assert!(matches!(error, WebSocketError::ReservedBits { bits: 4 }), "{error}");
+    }
+}
+
+#[test]
+fn short_messages_go_as_they_are() {
+    let [mut server, _] = pair(DeflateOptions::new().min_len(6));
+    assert_eq!(stream_of(&mut server, &[Message::from("Hello")]), b"\x81\x05Hello");
+    assert_eq!(stream_of(&mut server, &[Message::from("")]), b"\x81\x00");
+    assert_eq!(stream_of(&mut server, &[Message::from("Hello!")])[0], 0xc1);
+    assert!(!server.framing.is_stateless());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))] // compressing is slow without optimisation
+
+    #[test]
+    fn what_one_end_compresses_the_other_inflates(
+        texts in prop::collection::vec("[a-cé水]{0,300}", 0..6),
+        noise in prop::collection::vec(any::<u8>(), 0..9_000),
+        bits in 9..16_u8,
+        level in 1..10_u32,
+        takeover in any::<bool>(),
+        lengths in crate::codec::test_support::piece_lengths(),
+    ) {
+        let options = DeflateOptions::new().window_bits(bits).level(level);
+        let options = if takeover { options } else { options.no_context_takeover() };
+        let mut messages: Vec<_> = texts.into_iter().map(Message::from).collect();
+        messages.push(Message::from(noise));
+        messages.extend(messages.clone());
+        let expected: Vec<_> = messages.iter().cloned().map(Incoming::Message).collect();
+        let [mut server, mut client] = pair(options);
+        let stream = stream_of(&mut server, &messages);
+        prop_assert_eq!(decode_pieces(&mut client, &stream, &lengths).complete(), expected.clone());
+        let stream = stream_of(&mut client, &messages);
+        prop_assert_eq!(decode_pieces(&mut server, &stream, &lengths).complete(), expected);
+    }
+}
