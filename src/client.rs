@@ -15,6 +15,7 @@ pub use self::error::ClientError;
 use self::wire::{Input, Output};
 use crate::clock::system_now;
 use crate::codec::{Decoder, Encoder};
+use crate::error::CloseReason;
 
 /// How long [`Client::connect`] tries.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -159,18 +160,6 @@ impl<C> Client<C> {
     pub fn finish(&mut self) -> Result<(), ClientError> {
         self.output.finish()
     }
-
-    /// Closes with nothing lost: sends what is unsent, ends this side, and throws away what the peer sends until it ends
-    /// its own, for 2 s at most. (A socket that is closed while input waits in it takes the last output down with it.)
-    ///
-    /// # Errors
-    ///
-    /// As [`write`](Self::write); [`ClientError::TimedOut`] when the peer does not end its side.
-    pub fn close(mut self) -> Result<(), ClientError> {
-        self.output.flush()?;
-        self.output.finish()?;
-        self.input.discard(LINGER)
-    }
 }
 
 impl<C: Decoder> Client<C> {
@@ -181,8 +170,26 @@ impl<C: Decoder> Client<C> {
     /// - [`ClientError::TimedOut`] when no whole packet comes in time. What has come of one is kept for the next call.
     /// - [`ClientError::Protocol`], [`ClientError::Truncated`] and [`ClientError::Io`] end the reading:
     ///   [`ClientError::Broken`] from then on.
+    ///
+    /// What the protocol answers by itself (a pong, say) is sent while this waits for a packet.
     pub fn read(&mut self) -> Result<Option<C::Packet>, ClientError> {
-        self.input.read(&mut self.codec)
+        let Self { codec, input, output } = self;
+        input.read(codec, |codec| output.speak(codec))
+    }
+
+    /// Closes with nothing lost: sends what is unsent, ends this side, and throws away what the peer sends until it ends
+    /// its own, for 2 s at most. A protocol that has words for that says them. (A socket that is closed while input waits in
+    /// it takes the last output down with it.)
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write); [`ClientError::TimedOut`] when the peer does not end its side.
+    pub fn close(mut self) -> Result<(), ClientError> {
+        self.output.flush()?;
+        self.output.take_leave(&mut self.codec, CloseReason::Local);
+        self.output.flush()?;
+        self.output.finish()?;
+        self.input.discard(LINGER)
     }
 }
 
@@ -243,7 +250,7 @@ impl<C: Decoder> ClientReader<C> {
     ///
     /// As [`Client::read`].
     pub fn read(&mut self) -> Result<Option<C::Packet>, ClientError> {
-        self.input.read(&mut self.codec)
+        self.input.read(&mut self.codec, |_| Ok(()))
     }
 }
 

@@ -12,6 +12,7 @@ use bytes::BytesMut;
 use super::ClientError;
 use crate::clock::system_now;
 use crate::codec::{Decoder, Encoder, WriteBuffer};
+use crate::error::CloseReason;
 
 /// What one read asks the system for.
 const CHUNK: usize = 16 * 1024;
@@ -84,14 +85,18 @@ impl Input {
         Self { stream, limit: None, bytes, chunk, reading, barren: 0 }
     }
 
+    /// The next packet. `speak` is given the codec whenever it may have something to say: before each wait, and at the end.
     pub(super) fn read<C: Decoder>(
         &mut self,
         codec: &mut C,
+        mut speak: impl FnMut(&mut C) -> Result<(), ClientError>,
     ) -> Result<Option<C::Packet>, ClientError> {
-        let result = self.read_by(Deadline::after(self.limit), codec);
+        let result = self.read_by(Deadline::after(self.limit), codec, &mut speak);
         if result.as_ref().is_err_and(|error| !error.is_timeout()) {
             self.reading = Reading::Broken;
             self.bytes = BytesMut::new();
+            // Its last words. What was read is wrong, whatever becomes of them.
+            drop(speak(codec));
         }
         result
     }
@@ -100,6 +105,7 @@ impl Input {
         &mut self,
         deadline: Deadline,
         codec: &mut C,
+        speak: &mut impl FnMut(&mut C) -> Result<(), ClientError>,
     ) -> Result<Option<C::Packet>, ClientError> {
         loop {
             let before = self.bytes.len();
@@ -112,10 +118,19 @@ impl Input {
             match decoded.map_err(|error| ClientError::Protocol(Box::new(error)))? {
                 Some(packet) => {
                     self.note_consumed(before - self.bytes.len())?;
+                    if codec.ending().is_some() {
+                        // Nobody may read on: the peer's end is answered now. The packet came before any failure of that.
+                        drop(speak(codec));
+                    }
                     return Ok(Some(C::detach(packet)));
                 }
-                None if self.reading == Reading::Open => self.fill(deadline)?,
-                None if self.bytes.is_empty() => self.reading = Reading::Finished,
+                None if self.reading == Reading::Open => {
+                    speak(codec)?;
+                    self.fill(deadline)?;
+                }
+                None if self.bytes.is_empty() && !codec.holds_partial() => {
+                    self.reading = Reading::Finished;
+                }
                 None => return Err(ClientError::Truncated { bytes: self.bytes.len() }),
             }
         }
@@ -196,6 +211,30 @@ impl Output {
             return Err(ClientError::Encode(Box::new(error)));
         }
         self.flush()
+    }
+
+    /// Sends what the protocol has to say by itself. What an earlier write left unsent goes first.
+    pub(super) fn speak<C: Decoder>(&mut self, codec: &mut C) -> Result<(), ClientError> {
+        if !C::SPEAKS {
+            return Ok(());
+        }
+        self.flush()?;
+        if let Some(reply) = codec.take_reply() {
+            self.buffer.put_shared(reply);
+        }
+        if codec.ending() == Some(CloseReason::Peer) {
+            self.take_leave(codec, CloseReason::Peer);
+        }
+        self.flush()
+    }
+
+    /// Queues the protocol's last words.
+    pub(super) fn take_leave<C: Decoder>(&mut self, codec: &mut C, reason: CloseReason) {
+        if C::SPEAKS
+            && let Some(words) = codec.farewell(reason)
+        {
+            self.buffer.put_shared(words);
+        }
     }
 
     pub(super) fn flush(&mut self) -> Result<(), ClientError> {
