@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{CloseCode, CloseFrame};
+use super::{CloseCode, CloseFrame, HandshakeError};
+use crate::codec::http::{HttpError, ResponseError};
 
 /// What can be wrong on a WebSocket connection: with what the peer sent, or with what this side was to write.
 ///
@@ -10,6 +11,10 @@ use super::{CloseCode, CloseFrame};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum WebSocketError {
+    /// Read: a request that makes no sense, or passes a limit. It is answered by its status.
+    Http(HttpError),
+    /// As a client: what was to be asked for, or what the server answered.
+    Handshake(HandshakeError),
     /// Read: a frame with bits set that no extension gave a meaning to.
     ReservedBits {
         /// The three bits, the first as 4.
@@ -94,6 +99,10 @@ pub enum WebSocketError {
     NotOpen,
     /// To be written: an HTTP response, or an acceptance, to a peer that waits for none.
     NothingToAnswer,
+    /// To be written: a response that is none to the request that waits.
+    Response(ResponseError),
+    /// To be written: an offer, on a connection that has begun otherwise.
+    LateOffer,
     /// To be written: anything, after a close frame.
     Closing,
     /// To be written: a close frame whose reason is too long.
@@ -129,7 +138,11 @@ impl WebSocketError {
             Self::FrameTooLong { .. }
             | Self::MessageTooLong { .. }
             | Self::TooManyFragments { .. } => Some(CloseCode::MESSAGE_TOO_BIG),
-            Self::NotOpen
+            Self::Http(_)
+            | Self::Handshake(_)
+            | Self::Response(_)
+            | Self::LateOffer
+            | Self::NotOpen
             | Self::NothingToAnswer
             | Self::Closing
             | Self::ReasonTooLong { .. }
@@ -149,6 +162,10 @@ fn control(opcode: u8) -> &'static str {
 impl fmt::Display for WebSocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Http(source) => source.fmt(f),
+            Self::Handshake(source) => source.fmt(f),
+            Self::Response(source) => source.fmt(f),
+            Self::LateOffer => f.write_str("an offer is the first thing that a client writes"),
             Self::ReservedBits { bits } => {
                 write!(f, "a frame with reserved bits {bits:03b} that no extension uses")
             }
@@ -197,7 +214,9 @@ impl fmt::Display for WebSocketError {
             Self::NotDeflated => f.write_str("a compressed message that cannot be inflated"),
             Self::NotOpen => f.write_str("the connection is not a WebSocket yet"),
             Self::NothingToAnswer => f.write_str("no request waits for an answer"),
-            Self::Closing => f.write_str("a close frame has been sent; nothing may follow it"),
+            Self::Closing => {
+                f.write_str("the connection is closing: nothing may follow a close frame")
+            }
             Self::ReasonTooLong { len } => write!(
                 f,
                 "a reason of {len} bytes for closing; it may have {}",
@@ -211,6 +230,9 @@ impl fmt::Display for WebSocketError {
 impl std::error::Error for WebSocketError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
+            Self::Http(source) => Some(source),
+            Self::Handshake(source) => Some(source),
+            Self::Response(source) => Some(source),
             Self::NoRandomness(source) => Some(source),
             _ => None,
         }

@@ -21,9 +21,6 @@ pub(super) const MASKED: u8 = 0x80;
 /// The most bytes of payload that a close, ping or pong frame may have.
 pub(super) const CONTROL_MAX: usize = 125;
 
-/// The longest header.
-pub(super) const HEADER_MAX: usize = 14;
-
 /// A frame's header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Header {
@@ -44,10 +41,6 @@ impl Header {
 
     pub(super) fn is_final(&self) -> bool {
         self.first & FIN != 0
-    }
-
-    pub(super) fn is_compressed(&self) -> bool {
-        self.first & RSV1 != 0
     }
 
     pub(super) fn is_control(&self) -> bool {

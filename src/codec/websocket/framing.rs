@@ -13,7 +13,7 @@ use super::deflate::Deflate;
 use super::error::WebSocketError;
 use super::frame::{self, Header};
 use super::mask;
-use super::outgoing::{Keys, put_frame};
+use super::outgoing::{Keys, put_frame, put_shared_frame};
 use super::replies::Replies;
 use super::utf8::Utf8;
 use super::{CloseCode, CloseFrame, Incoming, Message, Settings, Text};
@@ -87,6 +87,11 @@ impl Framing {
             life: Life::Open,
             rare: is_rare.then(|| Box::new(Rare { keys, deflate, ..Rare::default() })),
         }
+    }
+
+    /// Of a connection that is not open yet: nothing but a place.
+    pub(super) fn unopened() -> Self {
+        Self::new(Role::Server, None)
     }
 
     pub(super) fn holds_partial(&self) -> bool {
@@ -355,12 +360,17 @@ impl Framing {
         self.rare.as_ref().and_then(|rare| rare.deflate.as_ref())
     }
 
-    /// Exact, or 2 where it cannot be known before the message is compressed.
+    /// Exact, but for pongs that go first; 2 where it cannot be known before the message is compressed.
     #[inline]
     pub(super) fn frame_len(&self, payload: usize) -> usize {
         if self.rare.is_some() && self.deflate().is_some() {
             return 2;
         }
+        frame::header_size(payload, self.role == Role::Client) + payload
+    }
+
+    /// The length of a close, ping or pong frame.
+    pub(super) fn control_len(&self, payload: usize) -> usize {
         frame::header_size(payload, self.role == Role::Client) + payload
     }
 
@@ -377,11 +387,36 @@ impl Framing {
             Message::Text(text) => (frame::TEXT, text.into_bytes()),
             Message::Binary(bytes) => (frame::BINARY, bytes),
         };
-        match self.rare.as_deref_mut() {
-            None => super::outgoing::put_shared_frame(frame::FIN | opcode, payload, dst),
-            Some(rare) => encode_rare(rare, opcode, payload, dst)?,
+        if self.rare.is_none() {
+            put_shared_frame(frame::FIN | opcode, payload, dst);
+            return Ok(());
         }
-        Ok(())
+        self.encode_rare(opcode, payload, dst)
+    }
+
+    /// A message of a connection that masks or compresses, or that owes pongs: those go first, since the pings came before
+    /// whatever this answers.
+    #[inline(never)]
+    fn encode_rare(
+        &mut self,
+        opcode: u8,
+        payload: Bytes,
+        dst: &mut WriteBuffer,
+    ) -> Result<(), WebSocketError> {
+        let first = frame::FIN | opcode;
+        self.rare_mut(|rare| {
+            rare.replies.put_pongs(dst);
+            if let Some(deflate) = rare.deflate.as_mut()
+                && let Some(compressed) = deflate.compress(&payload)
+            {
+                return put_frame(first | frame::RSV1, &compressed, rare.keys.as_mut(), dst);
+            }
+            match rare.keys.as_mut() {
+                None => put_shared_frame(first, payload, dst),
+                keys => put_frame(first, &payload, keys, dst)?,
+            }
+            Ok(())
+        })
     }
 
     pub(super) fn encode_control(
@@ -484,7 +519,6 @@ fn whole_message(src: &mut BytesMut, max: usize) -> Option<(u8, Bytes)> {
 }
 
 /// Whether a frame of data may come now, and is within the limits: told from its header.
-#[cold]
 fn check_fits(
     header: &Header,
     begun: Option<&Assembly>,
@@ -506,27 +540,6 @@ fn check_fits(
     }
     if header.len > settings.max_frame as u64 {
         return Err(WebSocketError::FrameTooLong { len: header.len, max: settings.max_frame });
-    }
-    Ok(())
-}
-
-/// A message of a connection that masks or compresses.
-#[inline(never)]
-fn encode_rare(
-    rare: &mut Rare,
-    opcode: u8,
-    payload: Bytes,
-    dst: &mut WriteBuffer,
-) -> Result<(), WebSocketError> {
-    let first = frame::FIN | opcode;
-    if let Some(deflate) = rare.deflate.as_mut()
-        && let Some(compressed) = deflate.compress(&payload)
-    {
-        return put_frame(first | frame::RSV1, &compressed, rare.keys.as_mut(), dst);
-    }
-    match rare.keys.as_mut() {
-        None => super::outgoing::put_shared_frame(first, payload, dst),
-        keys => put_frame(first, &payload, keys, dst)?,
     }
     Ok(())
 }

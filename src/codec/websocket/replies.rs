@@ -1,10 +1,10 @@
 //! What the protocol answers by itself: pongs, and a close frame at the end.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 
 use super::CloseCode;
 use super::error::WebSocketError;
-use super::frame::{self};
+use super::frame;
 use super::outgoing::{Keys, put_frame};
 use crate::codec::WriteBuffer;
 
@@ -51,6 +51,13 @@ impl Replies {
             Some(code) => put_frame(first, &code.get().to_be_bytes(), keys, &mut self.frames),
             None => put_frame(first, &[], keys, &mut self.frames),
         }
+    }
+
+    /// Sends the pongs with what is written next, rather than after it.
+    pub(super) fn put_pongs(&mut self, dst: &mut WriteBuffer) {
+        dst.put_slice(&self.frames);
+        self.frames.clear();
+        self.pongs = 0;
     }
 
     pub(super) fn clear(&mut self) {

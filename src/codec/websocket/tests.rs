@@ -161,6 +161,16 @@ fn a_ping_between_fragments_is_answered_and_the_message_goes_on() {
 }
 
 #[test]
+fn a_pong_goes_ahead_of_what_answers_later_messages() {
+    let mut server = Frames::server();
+    let stream = [masked(0x01, b"a"), masked(0x89, b"?"), masked(0x80, b"b")].concat();
+    assert_eq!(decode_whole(&mut server, &stream).complete(), [text("ab")]);
+    assert_eq!(server.encoded("ab"), &b"\x8a\x01?\x81\x02ab"[..]);
+    assert_eq!(server.framing.take_reply(), None);
+    assert_eq!(server.encoded("c"), &b"\x81\x01c"[..]);
+}
+
+#[test]
 fn sixteen_pings_are_answered_and_of_more_the_newest() {
     let mut server = Frames::server();
     let ping = |at: u8| masked(0x89, &[at]);

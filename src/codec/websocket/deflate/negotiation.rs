@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{Deflate, DeflateOptions, Direction};
+use crate::codec::http::HeaderValue;
 
 const NAME: &str = "permessage-deflate";
 
@@ -74,6 +75,11 @@ fn window_bits(value: &str) -> Option<u8> {
     value.parse().ok().filter(|bits| (8..=15).contains(bits))
 }
 
+/// Names and numbers are what a header may have.
+fn header_value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(NAME))
+}
+
 impl Agreement {
     /// A server's choice from a client's offers: the first that it can keep to.
     pub(in super::super) fn choose<'a>(
@@ -106,7 +112,11 @@ impl Agreement {
     }
 
     /// The header of a server's answer.
-    pub(in super::super) fn answer(&self) -> String {
+    pub(in super::super) fn answer(&self) -> HeaderValue {
+        header_value(self.answer_text())
+    }
+
+    fn answer_text(&self) -> String {
         let mut answer = NAME.to_owned();
         if !self.server.takeover {
             answer.push_str("; server_no_context_takeover");
@@ -125,7 +135,11 @@ impl Agreement {
     }
 
     /// The header of a client's request.
-    pub(in super::super) fn offer(options: DeflateOptions) -> String {
+    pub(in super::super) fn offer(options: DeflateOptions) -> HeaderValue {
+        header_value(Self::offer_text(options))
+    }
+
+    fn offer_text(options: DeflateOptions) -> String {
         let mut offer = NAME.to_owned();
         if !options.takeover {
             offer.push_str("; server_no_context_takeover; client_no_context_takeover");
@@ -178,7 +192,7 @@ mod tests {
     use super::*;
 
     fn choice(options: DeflateOptions, header: &str) -> Option<String> {
-        Agreement::choose(options, std::iter::once(header)).map(|agreed| agreed.answer())
+        Agreement::choose(options, std::iter::once(header)).map(|agreed| agreed.answer_text())
     }
 
     #[test]
@@ -261,10 +275,11 @@ mod tests {
         ];
         for client in all {
             for server in all {
-                let offer = Agreement::offer(client);
+                let offer = Agreement::offer_text(client);
                 let chosen = Agreement::choose(server, std::iter::once(&*offer)).expect("agreed");
-                let read = Agreement::accept(client, &chosen.answer()).expect("an answer to it");
-                assert_eq!(read.server, chosen.server, "{offer}: {}", chosen.answer());
+                let read =
+                    Agreement::accept(client, &chosen.answer_text()).expect("an answer to it");
+                assert_eq!(read.server, chosen.server, "{offer}: {}", chosen.answer_text());
                 assert!(read.client.window_bits <= chosen.client.window_bits);
                 assert!(chosen.client.takeover || !read.client.takeover);
             }

@@ -26,7 +26,7 @@ impl Decoder for End {
 /// A server and a client that agreed on these options.
 fn pair(options: DeflateOptions) -> [End; 2] {
     let offer = Agreement::offer(options);
-    let agreed = Agreement::choose(options, std::iter::once(&*offer)).expect("the same options");
+    let agreed = Agreement::choose(options, offer.to_str().into_iter()).expect("the same options");
     let settings = Settings::default();
     let ends = [(Role::Server, agreed.for_server()), (Role::Client, agreed.for_client())];
     ends.map(|(role, deflate)| End {
