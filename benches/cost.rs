@@ -1,7 +1,7 @@
 //! What one small echo costs: user instructions by callgrind, system calls by strace.
 //!
 //! ```sh
-//! cargo bench --bench cost                    # instructions: both codecs, pipelines of 1 and 32
+//! cargo bench --bench cost                    # instructions: each codec, pipelines of 1 and 32
 //! cargo bench --bench cost -- syscalls        # the calls of 100,000 echoes
 //! cargo bench --bench cost -- serve bytes     # the server alone: prints its port, ends with its peer
 //! cargo bench --bench cost -- load 8080 1000 1 bytes
@@ -18,7 +18,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use wheelhouse::codec::{BytesCodec, Encoder, LengthDelimitedCodec, Protocol, WriteBuffer};
+use wheelhouse::codec::websocket::{Incoming, Message, Offer, Upgrade, WebSocket};
+use wheelhouse::codec::{
+    BytesCodec, Decoder, Encoder, LengthDelimitedCodec, Protocol, WriteBuffer,
+};
 use wheelhouse::{Config, Server};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -56,6 +59,7 @@ fn serve(codec: &str) -> Outcome<()> {
         "bytes" => serve_with(BytesCodec::new(), Config::default()),
         "idle" => serve_with(BytesCodec::new(), Config::default().idle_timeout(IDLE)),
         "length" => serve_with(LengthDelimitedCodec::new(LONGEST_FRAME), Config::default()),
+        "websocket" => serve_websocket(),
         other => Err(format!("no such codec: {other}").into()),
     }
 }
@@ -75,22 +79,66 @@ where
     Ok(())
 }
 
+/// The same, after a handshake.
+fn serve_websocket() -> Outcome<()> {
+    let server = Server::bind("127.0.0.1:0", WebSocket::new())?;
+    println!("{}", server.local_addr().port());
+    server.run(|_, conn| {
+        conn.handlers()
+            .on_read(|_, conn, incoming| {
+                match incoming {
+                    Incoming::Message(message) => conn.write(message.into())?,
+                    Incoming::Request(request) => {
+                        conn.write(Upgrade::from_request(&request)?.accept().into())?;
+                    }
+                    _ => {}
+                }
+                Ok(())
+            })
+            .on_closed(|_, conn, _| conn.server().stop(Duration::ZERO))
+    })?;
+    Ok(())
+}
+
+/// Makes the connection what the codec begins with, and says what a message is, and what its answer.
+fn open(peer: &mut TcpStream, codec: &str) -> Outcome<(WriteBuffer, WriteBuffer)> {
+    let (mut message, mut answer) = (WriteBuffer::new(), WriteBuffer::new());
+    let payload = Bytes::from(vec![b'x'; MESSAGE]);
+    match codec {
+        "length" => LengthDelimitedCodec::new(LONGEST_FRAME).encode(payload, &mut message)?,
+        "websocket" => {
+            let mut client = WebSocket::new().codec();
+            let mut request = WriteBuffer::new();
+            client.encode(Offer::random("localhost", "/")?.into(), &mut request)?;
+            peer.write_all(&request)?;
+            let mut accepted = BytesMut::new();
+            while client.decode(&mut accepted)?.is_none() {
+                let mut byte = [0];
+                peer.read_exact(&mut byte)?;
+                accepted.extend_from_slice(&byte);
+            }
+            let text = Message::text(String::from_utf8(payload.to_vec())?);
+            client.encode(text.clone().into(), &mut message)?;
+            WebSocket::new().upgraded().encode(text.into(), &mut answer)?;
+            return Ok((message, answer));
+        }
+        _ => BytesCodec::new().encode(payload, &mut message)?,
+    }
+    answer.extend_from_slice(&message);
+    Ok((message, answer))
+}
+
 /// Sends `messages` in batches of `pipeline`, and reads each batch's answers before the next.
 fn load(port: u16, messages: usize, pipeline: usize, codec: &str) -> Outcome<()> {
-    let mut one = WriteBuffer::new();
-    let message = Bytes::from(vec![b'x'; MESSAGE]);
-    match codec {
-        "length" => LengthDelimitedCodec::new(LONGEST_FRAME).encode(message, &mut one)?,
-        _ => BytesCodec::new().encode(message, &mut one)?,
-    }
-    let batch = one.repeat(pipeline);
-    let mut answers = BytesMut::zeroed(batch.len());
     let mut peer = TcpStream::connect(("127.0.0.1", port))?;
     peer.set_nodelay(true)?;
+    let (message, answer) = open(&mut peer, codec)?;
+    let (batch, expected) = (message.repeat(pipeline), answer.repeat(pipeline));
+    let mut answers = BytesMut::zeroed(expected.len());
     for _ in 0..messages / pipeline {
         peer.write_all(&batch)?;
         peer.read_exact(&mut answers)?;
-        if answers != batch {
+        if answers != expected {
             return Err("an answer is not what was sent".into());
         }
     }
@@ -132,13 +180,13 @@ fn instructions() -> Outcome<()> {
         return Ok(());
     }
     println!("user instructions for each echo of {MESSAGE} bytes");
-    for codec in ["bytes", "length"] {
+    for codec in ["bytes", "length", "websocket"] {
         for pipeline in [1, 32] {
             // What one read brings is one packet to the codec of plain bytes: only the framed one sees 32.
             let short = instructions_of(SHORT, pipeline, codec)?;
             let long = instructions_of(LONG, pipeline, codec)?;
             let each = (long - short) as f64 / (LONG - SHORT) as f64;
-            println!("{codec:>8}, pipeline {pipeline:>2}: {each:>7.1}");
+            println!("{codec:>9}, pipeline {pipeline:>2}: {each:>7.1}");
         }
     }
     Ok(())

@@ -85,19 +85,19 @@ pub fn connect_with(
 /// An offer that waits for its answer.
 #[derive(Debug)]
 pub(super) struct Dialing {
-    offer: Offer,
+    offer: Box<Offer>,
     #[cfg(feature = "websocket-deflate")]
     deflate: Option<super::DeflateOptions>,
 }
 
 impl Dialing {
     /// Writes the offer.
-    pub(super) fn begin(offer: Offer, settings: &Settings, dst: &mut WriteBuffer) -> Self {
+    pub(super) fn begin(offer: Box<Offer>, settings: &Settings, dst: &mut WriteBuffer) -> Self {
         #[cfg(not(feature = "websocket-deflate"))]
         let _ = settings;
         #[cfg(feature = "websocket-deflate")]
         let offer = match settings.deflate.map(super::deflate::Agreement::offer) {
-            Some(extensions) => offer.extensions(extensions),
+            Some(extensions) => Box::new(offer.extensions(extensions)),
             None => offer,
         };
         offer.encode(dst);

@@ -116,7 +116,7 @@ impl WebSocketCodec {
             }
             (Outgoing::Response(_), _) => Err(WebSocketError::NothingToAnswer),
             (Outgoing::Offer(offer), Some(opening @ Opening::Server { .. })) => {
-                *opening = Opening::Client(Dialing::begin(*offer, &self.settings, dst));
+                *opening = Opening::Client(Dialing::begin(offer, &self.settings, dst));
                 Ok(())
             }
             (Outgoing::Offer(_), _) => Err(WebSocketError::LateOffer),
