@@ -1,0 +1,436 @@
+//! The frames: what clients may say, what the server says, and how one becomes the other's JSON. `docs/chat.md` has the
+//! whole schema in a table; here are its types.
+//!
+//! A frame from a client is read leniently (unknown fields are ignored, many may be left out) and refused exactly: every
+//! refusal has a code for programs and a sentence for people.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::Key;
+
+/// The longest `nonce`, in characters.
+pub(crate) const LONGEST_NONCE: usize = 64;
+
+/// How long a `session` may be, in characters.
+const SESSION_LENGTHS: std::ops::RangeInclusive<usize> = 8..=64;
+
+// From a client.
+
+/// A frame that makes sense. Whether it is also allowed is for the hub to say.
+#[derive(PartialEq, Debug)]
+pub(crate) enum Request<'a> {
+    Hello(Hello<'a>),
+    /// `user` is set in the plain form alone, the one without a `type`.
+    Message {
+        user: Option<Cow<'a, str>>,
+        room: Option<Cow<'a, str>>,
+        text: Cow<'a, str>,
+        nonce: Option<Cow<'a, str>>,
+    },
+    History {
+        room: Option<Cow<'a, str>>,
+        before: Option<u64>,
+        limit: Option<usize>,
+    },
+    Typing {
+        room: Option<Cow<'a, str>>,
+    },
+}
+
+/// The first frame of a rich client.
+#[derive(PartialEq, Debug)]
+pub(crate) struct Hello<'a> {
+    pub(crate) user: Cow<'a, str>,
+    pub(crate) session: Option<Cow<'a, str>>,
+    /// Rooms to be in, each with the last message seen there.
+    pub(crate) rooms: BTreeMap<Cow<'a, str>, u64>,
+}
+
+/// All fields that any frame may have.
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    user: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    session: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    room: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    nonce: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    rooms: Option<BTreeMap<Cow<'a, str>, u64>>,
+    before: Option<u64>,
+    limit: Option<usize>,
+}
+
+impl<'a> Request<'a> {
+    /// Reads a frame.
+    pub(crate) fn parse(frame: &'a str) -> Result<Self, Refusal> {
+        let fields: Fields<'a> = serde_json::from_str(frame).map_err(|error| {
+            let code = if error.is_data() { Code::BadRequest } else { Code::BadJson };
+            Refusal::new(code, error)
+        })?;
+        let missing = |field: &str, kind: &str| {
+            Refusal::new(Code::BadRequest, format!("a {kind} needs a field {field:?}"))
+        };
+        let Fields { kind, text, user, session, room, nonce, rooms, before, limit } = fields;
+        let kind = kind.as_deref();
+        match kind {
+            None | Some("message") => {
+                let text = text.ok_or_else(|| missing("text", "message"))?;
+                check_nonce(nonce.as_deref())?;
+                let user = user.filter(|_| kind.is_none());
+                Ok(Self::Message { user, room, text, nonce })
+            }
+            Some("hello") => {
+                let user = user.ok_or_else(|| missing("user", "hello"))?;
+                check_session(session.as_deref())?;
+                Ok(Self::Hello(Hello { user, session, rooms: rooms.unwrap_or_default() }))
+            }
+            Some("history") => Ok(Self::History { room, before, limit }),
+            Some("typing") => Ok(Self::Typing { room }),
+            Some(other) => Err(Refusal::new(
+                Code::BadRequest,
+                format!("no such type: {other:?}; there are hello, message, history and typing"),
+            )),
+        }
+    }
+}
+
+fn check_nonce(nonce: Option<&str>) -> Result<(), Refusal> {
+    match nonce.map(|nonce| nonce.chars().count()) {
+        Some(length) if length == 0 || length > LONGEST_NONCE => Err(Refusal::new(
+            Code::BadRequest,
+            format!("a nonce of {length} characters: it has 1 to {LONGEST_NONCE}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_session(session: Option<&str>) -> Result<(), Refusal> {
+    let Some(session) = session else { return Ok(()) };
+    let allowed = session.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if allowed && SESSION_LENGTHS.contains(&session.len()) {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::BadRequest, "a session is 8 to 64 characters of A-Z, a-z, 0-9 and -"))
+}
+
+/// Why a frame was refused.
+#[derive(PartialEq, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) code: Code,
+    pub(crate) text: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: Code, text: impl ToString) -> Self {
+        Self { code, text: text.to_string() }
+    }
+}
+
+/// The same for programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Code {
+    BadJson,
+    BadRequest,
+    TooLong,
+    BadName,
+    NameTaken,
+    BadRoom,
+    NotInRoom,
+    RateLimited,
+    NotOwner,
+    NoSuchUser,
+    Storage,
+    Busy,
+}
+
+// To a client.
+
+/// A frame of the server's.
+#[derive(Serialize, Debug)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub(crate) enum Event<'a> {
+    Welcome {
+        user: &'a str,
+        node: &'a str,
+        rooms: Vec<&'a str>,
+        limits: Limits,
+        commands: &'static [CommandHelp],
+    },
+    Joined {
+        room: &'a str,
+        owner: Option<&'a str>,
+        /// The first of them by name; `count` is of all.
+        people: Vec<&'a str>,
+        count: usize,
+        topic: Option<&'a str>,
+    },
+    Left {
+        room: &'a str,
+    },
+    Presence {
+        room: &'a str,
+        #[serde(flatten)]
+        change: Change<'a>,
+        people: usize,
+    },
+    People {
+        room: &'a str,
+        people: Vec<&'a str>,
+        count: usize,
+    },
+    Rooms {
+        rooms: Vec<RoomInfo<'a>>,
+        count: usize,
+    },
+    Message(Said<'a>),
+    Action(Said<'a>),
+    Private {
+        id: u64,
+        ts: u64,
+        user: &'a str,
+        to: &'a str,
+        text: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        nonce: Option<&'a str>,
+    },
+    Ack {
+        nonce: &'a str,
+        id: u64,
+        ts: u64,
+        room: &'a str,
+    },
+    History {
+        room: &'a str,
+        messages: Vec<Event<'a>>,
+        more: bool,
+        replay: bool,
+    },
+    Typing {
+        room: &'a str,
+        user: &'a str,
+    },
+    Clear {
+        room: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        by: Option<&'a str>,
+        through: u64,
+    },
+    Notice {
+        level: Level,
+        text: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<&'a str>,
+    },
+    Error {
+        code: Code,
+        text: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        nonce: Option<&'a str>,
+    },
+}
+
+/// What somebody said or did.
+#[derive(Serialize, Clone, Copy, Debug)]
+pub(crate) struct Said<'a> {
+    pub(crate) id: u64,
+    pub(crate) room: &'a str,
+    pub(crate) ts: u64,
+    pub(crate) user: &'a str,
+    pub(crate) text: &'a str,
+    /// Only to the session that chose it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) nonce: Option<&'a str>,
+}
+
+/// Who came, went or changed name.
+#[derive(Serialize, Debug)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub(crate) enum Change<'a> {
+    Join { user: &'a str },
+    Leave { user: &'a str },
+    Nick { user: &'a str, was: &'a str },
+    /// Many at once, in a large room: some of the names, and how many there were.
+    Many { joined: &'a [String], joins: usize, left: &'a [String], leaves: usize },
+}
+
+#[derive(Serialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct RoomInfo<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) people: usize,
+    pub(crate) owner: Option<&'a str>,
+}
+
+/// What a client may send, in characters.
+#[derive(Serialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Limits {
+    pub(crate) text: usize,
+    pub(crate) name: usize,
+    pub(crate) room: usize,
+}
+
+/// A command as the page lists it.
+#[derive(Serialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct CommandHelp {
+    pub(crate) name: &'static str,
+    pub(crate) args: &'static str,
+    pub(crate) help: &'static str,
+}
+
+#[derive(Serialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    Info,
+    Warn,
+}
+
+impl Event<'_> {
+    /// The frame's text. Nothing in these types can fail to be JSON; if it did, the frame would be lost and the log say so.
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|error| {
+            log::error!("an event that is no JSON: {error}: {self:?}");
+            r#"{"type":"error","code":"busy","text":"an event was lost"}"#.to_owned()
+        })
+    }
+}
+
+/// The close codes of RFC 6455 that the server uses itself; the library sends others on its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CloseCode {
+    /// 1000: there is nothing more to say.
+    Normal,
+    /// 1008: this peer does what it may not.
+    Policy,
+}
+
+impl CloseCode {
+    pub(crate) fn number(self) -> u16 {
+        match self {
+            Self::Normal => 1000,
+            Self::Policy => 1008,
+        }
+    }
+}
+
+/// Without what would ring a terminal's bell or move its cursor; line breaks and tabs stay.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    let unwanted = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if text.contains(unwanted) {
+        text.chars().filter(|c| !unwanted(*c)).collect::<String>().into()
+    } else {
+        text.into()
+    }
+}
+
+/// The rooms of a hello, each once, with its key. Two spellings of one room are one; the lower id asks for more.
+pub(crate) fn distinct_rooms<'a>(
+    rooms: &'a BTreeMap<Cow<'_, str>, u64>,
+) -> BTreeMap<Key, (&'a str, u64)> {
+    let mut distinct: BTreeMap<Key, (&str, u64)> = BTreeMap::new();
+    for (name, seen) in rooms {
+        let known = distinct.entry(Key::of(name.trim())).or_insert((name, *seen));
+        known.1 = known.1.min(*seen);
+    }
+    distinct
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(frame: &str) -> Refusal {
+        Request::parse(frame).expect_err(frame)
+    }
+
+    #[test]
+    fn the_plain_form_is_a_message() {
+        let request = Request::parse(r#"{"text": "Привет", "user": "Вася", "color": [1, {}]}"#);
+        let (user, text) = (Some("Вася".into()), "Привет".into());
+        assert_eq!(request, Ok(Request::Message { user, room: None, text, nonce: None }));
+        let request = Request::parse(r#"{"type":"message","text":"a\nb","user":"ignored"}"#);
+        let text = "a\nb".into();
+        assert_eq!(request, Ok(Request::Message { user: None, room: None, text, nonce: None }));
+    }
+
+    #[test]
+    fn a_hello_names_rooms_and_a_session() {
+        let frame =
+            r#"{"type":"hello","user":"ann","session":"0123-4567","rooms":{"Lobby":12,"b":0}}"#;
+        let Ok(Request::Hello(hello)) = Request::parse(frame) else { panic!("a hello") };
+        assert_eq!((&*hello.user, hello.session.as_deref()), ("ann", Some("0123-4567")));
+        assert_eq!(hello.rooms.get("Lobby"), Some(&12));
+        let distinct = distinct_rooms(&hello.rooms);
+        assert_eq!(distinct[&Key::of("lobby")], ("Lobby", 12));
+    }
+
+    #[test]
+    fn what_is_no_json_and_what_is_no_request_are_told_apart() {
+        let broken = ["", "{", "hi", "{\"text\":", "\u{0}", "{\"text\":\"\\ud800\"}", "{}{}"];
+        for frame in broken {
+            assert_eq!(refused(frame).code, Code::BadJson, "{frame}");
+        }
+        let senseless = [
+            "{}",
+            "[]",
+            "3",
+            "null",
+            r#"{"text":3}"#,
+            r#"{"text":"a","text":"b"}"#,
+            r#"{"type":"hello"}"#,
+            r#"{"type":"dance"}"#,
+            r#"{"type":"history","before":-1}"#,
+            r#"{"type":"history","before":1e300}"#,
+            r#"{"type":"hello","user":"a","rooms":["lobby"]}"#,
+            r#"{"type":"hello","user":"a","session":"short"}"#,
+            r#"{"type":"hello","user":"a","session":"nine chars"}"#,
+            r#"{"text":"a","nonce":""}"#,
+        ];
+        for frame in senseless {
+            assert_eq!(refused(frame).code, Code::BadRequest, "{frame}");
+        }
+        assert_eq!(refused(&"[".repeat(100_000)).code, Code::BadRequest, "an array, however deep");
+        let deep = format!(r#"{{"text":"a","x":{}"#, "[".repeat(100_000));
+        assert_eq!(refused(&deep).code, Code::BadJson, "deeper than any stack");
+        let long = format!(r#"{{"text":"a","nonce":"{}"}}"#, "n".repeat(65));
+        assert!(refused(&long).text.contains("65"));
+        assert!(refused(r#"{"type":"dance"}"#).text.contains("dance"));
+    }
+
+    #[test]
+    fn events_are_the_schemas_objects() {
+        let said = Said { id: 7, room: "lobby", ts: 9, user: "ann", text: "\"hi\"", nonce: None };
+        assert_eq!(
+            Event::Message(said).to_json(),
+            r#"{"type":"message","id":7,"room":"lobby","ts":9,"user":"ann","text":"\"hi\""}"#
+        );
+        let change = Change::Nick { user: "bob", was: "bo" };
+        assert_eq!(
+            Event::Presence { room: "lobby", change, people: 2 }.to_json(),
+            r#"{"type":"presence","room":"lobby","event":"nick","user":"bob","was":"bo","people":2}"#
+        );
+        let error = Event::Error { code: Code::NameTaken, text: "no", nonce: Some("n1") };
+        assert_eq!(
+            error.to_json(),
+            r#"{"type":"error","code":"name_taken","text":"no","nonce":"n1"}"#
+        );
+        let messages = vec![Event::Action(said)];
+        let history = Event::History { room: "lobby", messages, more: false, replay: true };
+        assert!(history.to_json().contains(r#""messages":[{"type":"action","id":7,"#));
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_left_out() {
+        assert_eq!(printable("a\u{1b}[2Jb\u{7}\n\tc"), "a[2Jb\n\tc");
+        assert!(matches!(printable("plain"), Cow::Borrowed(_)));
+    }
+}
