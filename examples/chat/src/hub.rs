@@ -1,0 +1,350 @@
+//! The hub: all that the chat knows, and all that it does about what it hears.
+//!
+//! It is the server's state, so every handler gets it as `&mut Hub`, one at a time, on one thread. That is the whole of
+//! its synchronisation: there is no mutex around the clients and no channel in front of them. A method is called with what
+//! has happened and with a [`Wire`] to answer on; it never waits, and it is never entered twice.
+//!
+//! Here is how a client comes, speaks and goes. How it gets a name and rooms is in `hub/entering.rs`, what becomes of what
+//! it says in `hub/talking.rs`, of its commands in `hub/orders.rs`, and what comes back from the history in `hub/kept.rs`.
+
+mod entering;
+mod kept;
+mod orders;
+mod talking;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wheelhouse::ConnectionId;
+
+use crate::client::{Client, FRAMES, Person, subscriber};
+use crate::history::Opened;
+use crate::ids::Ids;
+use crate::message::{Change, CloseCode, Code, Event, Level, Limits, Refusal, Request};
+use crate::names::Key;
+use crate::pace::{Bucket, Rate};
+use crate::rooms::{LOBBY, Owner, Room, Rooms};
+use crate::wire::{Backstage, Wire};
+
+/// How often [`Hub::tick`] wants to be called.
+pub(crate) const TICK: Duration = Duration::from_secs(1);
+
+/// With so many clients more, the list of rooms is pushed a second later.
+const CLIENTS_PER_PUSHED_SECOND: usize = 1_000;
+
+/// What the hub holds its clients to.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    /// The name of this server among several.
+    pub(crate) node: String,
+    pub(crate) limits: Limits,
+    pub(crate) rooms: usize,
+    pub(crate) rooms_per_client: usize,
+    pub(crate) connections_per_address: usize,
+    /// Messages and commands of one client, and of all clients of one address.
+    pub(crate) client_rate: Rate,
+    pub(crate) address_rate: Rate,
+}
+
+/// What has been counted, for `/metrics`.
+#[derive(Default, Clone, Copy, Debug)]
+pub(crate) struct Counts {
+    pub(crate) messages: u64,
+    pub(crate) acked: u64,
+    pub(crate) resent: u64,
+    pub(crate) refused: u64,
+    pub(crate) rate_limited: u64,
+    pub(crate) storage_errors: u64,
+    pub(crate) busy: u64,
+    pub(crate) taken_over: u64,
+}
+
+pub(crate) struct Hub {
+    pub(crate) rules: Rules,
+    clients: HashMap<ConnectionId, Client>,
+    names: HashMap<Key, ConnectionId>,
+    sessions: HashMap<Arc<str>, ConnectionId>,
+    addresses: HashMap<IpAddr, Address>,
+    rooms: Rooms,
+    lobby: Key,
+    ids: Arc<Ids>,
+    backstage: Box<dyn Backstage + Send>,
+    /// The last message that was shown: who comes now has heard none up to it.
+    last_shown: u64,
+    /// When the list of rooms may be pushed again, and whether there is a need to.
+    rooms_pushed: Option<Instant>,
+    rooms_changed: bool,
+    /// Whether the other nodes can be reached; `None` where there are none.
+    nodes_up: Option<bool>,
+    pub(crate) counts: Counts,
+}
+
+/// What clients of one address share.
+struct Address {
+    connections: usize,
+    messages: Bucket,
+}
+
+impl Hub {
+    /// A hub with the rooms that the history knows.
+    pub(crate) fn new(
+        rules: Rules,
+        ids: Arc<Ids>,
+        opened: &Opened,
+        backstage: Box<dyn Backstage + Send>,
+        now: Instant,
+    ) -> Self {
+        let mut rooms = Rooms::new(rules.rooms);
+        for room in &opened.rooms {
+            let owner = room.owner.as_deref().and_then(Owner::from_stored);
+            rooms.restore(Key::of(&room.name), owner, now);
+        }
+        ids.observe(opened.last_id);
+        Self {
+            rules,
+            clients: HashMap::new(),
+            names: HashMap::new(),
+            sessions: HashMap::new(),
+            addresses: HashMap::new(),
+            rooms,
+            lobby: Key::of(LOBBY),
+            last_shown: ids.last(),
+            ids,
+            backstage,
+            rooms_pushed: None,
+            rooms_changed: false,
+            nodes_up: None,
+            counts: Counts::default(),
+        }
+    }
+
+    pub(crate) fn client_count(&self) -> usize {
+        self.clients.len()
+    }
+
+    pub(crate) fn room_count(&self) -> usize {
+        self.rooms.len()
+    }
+
+    pub(crate) fn nodes_up(&self) -> Option<bool> {
+        self.nodes_up
+    }
+
+    // A client's life.
+
+    /// A client has come. Until it says who it is, it hears the lobby.
+    pub(crate) fn connected(&mut self, wire: &mut impl Wire, id: ConnectionId, address: IpAddr) {
+        let now = wire.now();
+        let address = subscriber(address);
+        let fresh = Address { connections: 0, messages: Bucket::full(now) };
+        let shared = self.addresses.entry(address).or_insert(fresh);
+        if shared.connections >= self.rules.connections_per_address {
+            log::warn!("{id}: {address} has {} connections already", shared.connections);
+            wire.close(id, CloseCode::Policy, "too many connections from one address");
+            return;
+        }
+        shared.connections += 1;
+        // A dot is in no session that a client may choose.
+        let session = format!("{id}-{}", wire.unix_ms()).into();
+        let client = Client::new(id, address, session, self.last_shown, now);
+        self.clients.insert(id, client);
+        if let Some(lobby) = self.rooms.get_mut(&self.lobby) {
+            lobby.listen(id);
+        }
+    }
+
+    /// A client has said something: one frame.
+    pub(crate) fn hear(&mut self, wire: &mut impl Wire, id: ConnectionId, frame: &str) {
+        let request = self.pace_frame(wire, id).and_then(|()| Request::parse(frame));
+        let nonce: Option<Cow<'_, str>> = match &request {
+            Ok(Request::Message { nonce, .. }) => nonce.clone(),
+            _ => None,
+        };
+        let done = request.and_then(|request| match request {
+            Request::Hello(hello) => self.hello(wire, id, &hello),
+            Request::Message { user, room, text, nonce } => {
+                self.introduce(wire, id, user.as_deref())?;
+                self.say(wire, id, room.as_deref(), &text, nonce.as_deref())
+            }
+            Request::History { room, before, limit } => {
+                self.page(id, room.as_deref(), before, limit)
+            }
+            Request::Typing { room } => self.typing(wire, id, room.as_deref()),
+        });
+        if let Err(refusal) = done {
+            self.refuse(wire, id, &refusal, nonce.as_deref());
+        }
+    }
+
+    /// Says no. One that is told so too often for going too fast is sent away.
+    pub(crate) fn refuse(
+        &mut self,
+        wire: &mut impl Wire,
+        id: ConnectionId,
+        refusal: &Refusal,
+        nonce: Option<&str>,
+    ) {
+        self.counts.refused += 1;
+        log::debug!("{id}: refused: {:?}: {}", refusal.code, refusal.text);
+        wire.send(id, &Event::Error { code: refusal.code, text: &refusal.text, nonce });
+        if refusal.code != Code::RateLimited {
+            return;
+        }
+        self.counts.rate_limited += 1;
+        let now = wire.now();
+        if self.clients.get_mut(&id).is_some_and(|client| client.wears_patience_out(now)) {
+            log::warn!("{id}: over its rate for too long");
+            wire.close(id, CloseCode::Policy, "over the rate limit for too long");
+        }
+    }
+
+    fn pace_frame(&mut self, wire: &impl Wire, id: ConnectionId) -> Result<(), Refusal> {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return Err(Refusal::new(Code::BadRequest, "the connection is closing"));
+        };
+        client.frames.take(FRAMES, wire.now()).map_err(|wait| {
+            Refusal::new(Code::RateLimited, format!("too many frames: rest for {wait:.1?}"))
+        })
+    }
+
+    /// What is said costs more than what is merely sent, and costs the address, too.
+    fn pace_message(&mut self, wire: &impl Wire, id: ConnectionId) -> Result<(), Refusal> {
+        let now = wire.now();
+        let Some(client) = self.clients.get_mut(&id) else { return Ok(()) };
+        let address = self.addresses.get_mut(&client.address);
+        let shared = address.map(|address| address.messages.take(self.rules.address_rate, now));
+        shared.unwrap_or(Ok(())).and_then(|()| client.messages.take(self.rules.client_rate, now))
+            .map_err(|wait| {
+                Refusal::new(Code::RateLimited, format!("too many messages: rest for {wait:.1?}"))
+            })
+    }
+
+    /// A client has gone, for whatever reason. Called once for each, also for one that was never let in.
+    pub(crate) fn gone(&mut self, wire: &mut impl Wire, id: ConnectionId) {
+        let Some(person) = self.forget(id) else { return };
+        for key in &person.rooms {
+            self.drop_member(wire, key, &person, id);
+        }
+    }
+
+    /// Takes a client out of everything but its rooms, and returns who it was.
+    fn forget(&mut self, id: ConnectionId) -> Option<Person> {
+        let client = self.clients.remove(&id)?;
+        if let Some(address) = self.addresses.get_mut(&client.address) {
+            address.connections = address.connections.saturating_sub(1);
+        }
+        if let Some(lobby) = self.rooms.get_mut(&self.lobby) {
+            lobby.unlisten(id);
+        }
+        if self.sessions.get(&client.session) == Some(&id) {
+            self.sessions.remove(&client.session);
+        }
+        let person = client.person().cloned()?;
+        if self.names.get(&person.key) == Some(&id) {
+            self.names.remove(&person.key);
+        }
+        Some(person)
+    }
+
+    // Once a second.
+
+    /// Tells what large rooms have waited to tell, pushes the list of rooms if it has changed, forgets what is over.
+    pub(crate) fn tick(&mut self, wire: &mut impl Wire) {
+        let now = wire.now();
+        self.rooms_changed |= self.rooms.sweep(now);
+        self.addresses.retain(|_, address| {
+            address.connections > 0 || !address.messages.is_full(now)
+        });
+        for room in self.rooms.iter_mut() {
+            let Some(crowd) = room.crowd.take() else { continue };
+            let change = Change::Many {
+                joined: &crowd.joined,
+                joins: crowd.joins,
+                left: &crowd.left,
+                leaves: crowd.leaves,
+            };
+            let event = Event::Presence { room: &room.name, change, people: room.count() };
+            wire.publish(room.watchers(None), &event);
+        }
+        self.push_rooms(wire, now);
+    }
+
+    fn push_rooms(&mut self, wire: &mut impl Wire, now: Instant) {
+        let seconds = 1 + self.clients.len() / CLIENTS_PER_PUSHED_SECOND;
+        let pause = TICK * u32::try_from(seconds).unwrap_or(u32::MAX);
+        // A tick may come a little early.
+        let due = |at: Instant| now.saturating_duration_since(at) + TICK / 2 >= pause;
+        if !self.rooms_changed || !self.rooms_pushed.is_none_or(due) {
+            return;
+        }
+        self.rooms_changed = false;
+        self.rooms_pushed = Some(now);
+        let rich = self.clients.values().filter(|client| client.is_rich());
+        let event = Event::Rooms { rooms: self.rooms.list(), count: self.rooms.len() };
+        wire.publish(rich.map(|client| client.id), &event);
+    }
+
+    /// The other nodes can be reached again, or no longer. Everybody is told when that changes.
+    pub(crate) fn nodes_changed(&mut self, wire: &mut impl Wire, trouble: Option<&str>) {
+        let up = trouble.is_none();
+        let was = self.nodes_up.replace(up);
+        if was == Some(up) || (was.is_none() && up) {
+            return;
+        }
+        let (level, text) = if up {
+            (Level::Info, "The other servers can be reached again.")
+        } else {
+            (Level::Warn, "The other servers cannot be reached: you see those on this one alone.")
+        };
+        match trouble {
+            Some(why) => log::warn!("the other nodes cannot be reached: {why}"),
+            None => log::info!("the other nodes can be reached again"),
+        }
+        wire.publish(self.clients.keys().copied(), &Event::Notice { level, text, room: None });
+    }
+
+    // What the rest asks for often.
+
+    fn person(&self, id: ConnectionId) -> Result<&Person, Refusal> {
+        self.clients.get(&id).and_then(Client::person).ok_or_else(|| {
+            Refusal::new(Code::BadName, "who are you? say hello, or a message with a user")
+        })
+    }
+
+    /// The room that a frame means, where its sender is in it: the one named, or else the current one.
+    fn room_of(&self, id: ConnectionId, named: Option<&str>) -> Result<Key, Refusal> {
+        let person = self.person(id)?;
+        let key = match named {
+            Some(name) => Some(Key::of(name.trim().trim_start_matches('#'))),
+            None => person.current.clone(),
+        };
+        match key {
+            Some(key) if person.rooms.contains(&key) => Ok(key),
+            Some(key) => {
+                let text = format!("you are not in the room {key:?}: /join it first");
+                Err(Refusal::new(Code::NotInRoom, text))
+            }
+            None => Err(Refusal::new(Code::NotInRoom, "you are in no room: /join one")),
+        }
+    }
+
+    /// What people see for a key.
+    fn spelled<'a>(&'a self, key: &'a Key) -> &'a str {
+        self.rooms.get(key).map_or(key.as_str(), |room| &room.name)
+    }
+
+    fn notice(wire: &mut impl Wire, to: ConnectionId, text: &str) {
+        wire.send(to, &Event::Notice { level: Level::Info, text, room: None });
+    }
+
+    /// Tells those in a room who want to know.
+    fn announce(wire: &mut impl Wire, room: &Room, change: Change<'_>, but: Option<ConnectionId>) {
+        let event = Event::Presence { room: &room.name, change, people: room.count() };
+        wire.publish(room.watchers(but), &event);
+    }
+}

@@ -1,0 +1,226 @@
+//! What comes back from the history's thread, and from other nodes: messages to be shown, pages, rooms that are clear.
+//!
+//! Answers come in the order of the requests. That order is the one in which everybody in a room sees its messages.
+
+use wheelhouse::ConnectionId;
+
+use super::Hub;
+use crate::history::{Answer, Kind, Message, Reply, Request, StoreError};
+use crate::message::{Code, Event, Level, Refusal, Said};
+use crate::names::Key;
+use crate::wire::{News, Why, Wire};
+
+impl Hub {
+    /// What the history has done.
+    pub(crate) fn answered(&mut self, wire: &mut impl Wire, answers: Vec<Answer<Why>>) {
+        for Answer { tag, result } in answers {
+            match tag {
+                Why::Said { by } => self.message_kept(wire, by, result),
+                Why::SaidElsewhere => match result {
+                    Ok(Reply::Stored(message)) => self.show(wire, &message, None),
+                    Ok(_) => {} // it came before
+                    Err(error) => {
+                        self.count_fault(&error);
+                        if let Some(message) = &error.message {
+                            self.show(wire, message, None);
+                        }
+                    }
+                },
+                Why::Replay { to, room } => {
+                    self.show_page(wire, to, &room, result, true);
+                    self.caught_up(to, &room);
+                }
+                Why::Page { to, room } => self.show_page(wire, to, &room, result, false),
+                Why::Clear { by, name, room, through } => match result {
+                    Ok(_) => {
+                        log::info!("{name} has cleared {room}");
+                        self.cleared(wire, &room, &name, through);
+                        let room = room.as_str();
+                        self.backstage.tell_nodes(News::Cleared { room, by: &name, through });
+                    }
+                    Err(error) => {
+                        self.count_fault(&error);
+                        let text = format!("the room was not cleared: {error}");
+                        self.refuse(wire, by, &Refusal::new(Code::Storage, text), None);
+                    }
+                },
+                Why::Owner { room } => {
+                    if let Err(error) = result {
+                        self.count_fault(&error);
+                        log::warn!("the owner of {room} is not on disk: {error}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// A message of a client here is on disk, or was already, or could not be stored.
+    fn message_kept(
+        &mut self,
+        wire: &mut impl Wire,
+        by: ConnectionId,
+        result: Result<Reply, StoreError>,
+    ) {
+        match result {
+            Ok(Reply::Stored(message)) => {
+                let sender = self.sender(&message, by);
+                self.show(wire, &message, Some(sender));
+                self.backstage.tell_nodes(News::Said(&message));
+                self.acknowledge(wire, &message, sender, (message.id, message.ts, &message.room));
+                self.note_history(&Key::of(&message.room));
+            }
+            Ok(Reply::Duplicate { asked, id, ts, room }) => {
+                self.counts.resent += 1;
+                let sender = self.sender(&asked, by);
+                self.acknowledge(wire, &asked, sender, (id, ts, &room));
+            }
+            Ok(_) => {}
+            Err(error) => {
+                self.count_fault(&error);
+                let Some(message) = &error.message else { return };
+                let sender = self.sender(message, by);
+                self.show(wire, message, Some(sender));
+                self.backstage.tell_nodes(News::Said(message));
+                let text = format!("shown, but not kept: {error}");
+                let nonce = message.nonce.as_ref().map(|nonce| &*nonce.nonce);
+                self.refuse(wire, sender, &Refusal::new(Code::Storage, text), nonce);
+            }
+        }
+    }
+
+    fn count_fault(&mut self, error: &StoreError) {
+        self.counts.storage_errors += 1;
+        log::error!("{error}");
+    }
+
+    /// Who said it, by now: the session may have come back on another connection while its message was being stored.
+    fn sender(&self, message: &Message, by: ConnectionId) -> ConnectionId {
+        let session = message.nonce.as_ref().map(|nonce| &*nonce.session);
+        session.and_then(|session| self.sessions.get(session)).copied().unwrap_or(by)
+    }
+
+    fn acknowledge(
+        &mut self,
+        wire: &mut impl Wire,
+        message: &Message,
+        sender: ConnectionId,
+        (id, ts, room): (u64, u64, &str),
+    ) {
+        let Some(nonce) = &message.nonce else { return };
+        self.counts.acked += 1;
+        let key = Key::of(room);
+        let (nonce, room) = (&*nonce.nonce, self.spelled(&key));
+        wire.send(sender, &Event::Ack { nonce, id, ts, room });
+    }
+
+    /// Shows a message to all in its room; to its sender with the nonce.
+    fn show(&mut self, wire: &mut impl Wire, message: &Message, sender: Option<ConnectionId>) {
+        self.last_shown = self.last_shown.max(message.id);
+        let Some(room) = self.rooms.get(&Key::of(&message.room)) else { return };
+        let apart = sender.filter(|_| message.nonce.is_some());
+        let others = room.hearers().filter(|id| Some(*id) != apart);
+        wire.publish(others, &said(message, &room.name, None));
+        if let Some(sender) = apart.filter(|sender| room.hearers().any(|id| id == *sender)) {
+            let nonce = message.nonce.as_ref().map(|nonce| &*nonce.nonce);
+            wire.send(sender, &said(message, &room.name, nonce));
+        }
+    }
+
+    fn show_page(
+        &mut self,
+        wire: &mut impl Wire,
+        to: ConnectionId,
+        key: &Key,
+        result: Result<Reply, StoreError>,
+        replay: bool,
+    ) {
+        let Some(client) = self.clients.get(&to) else { return };
+        let (messages, more) = match result {
+            Ok(Reply::Page { messages, more, .. }) => (messages, more),
+            Ok(_) => return,
+            Err(error) => {
+                self.count_fault(&error);
+                let text = format!("the history cannot be read: {error}");
+                let room = Some(self.spelled(key));
+                wire.send(to, &Event::Notice { level: Level::Warn, text: &text, room });
+                return;
+            }
+        };
+        let room = self.spelled(key);
+        let own = |message: &&Message| {
+            message.nonce.as_ref().is_some_and(|nonce| *nonce.session == *client.session)
+        };
+        let events = messages.iter().map(|message| {
+            let nonce = Some(message).filter(own).and_then(|own| own.nonce.as_ref());
+            said(message, room, nonce.map(|nonce| &*nonce.nonce))
+        });
+        let messages = events.collect();
+        wire.send(to, &Event::History { room, messages, more, replay });
+    }
+
+    fn cleared(&mut self, wire: &mut impl Wire, key: &Key, by: &str, through: u64) {
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        room.has_history = false;
+        let event = Event::Clear { room: &room.name, by: Some(by), through };
+        wire.publish(room.everybody(), &event);
+    }
+
+    // Owners.
+
+    /// A room in which something was stored lasts, and its owner with it.
+    fn note_history(&mut self, key: &Key) {
+        let Some(room) = self.rooms.get_mut(key).filter(|room| !room.has_history) else { return };
+        room.has_history = true;
+        self.keep_owner(key);
+    }
+
+    /// Leaves the owner for the history. Where there is no room for that, the next rename or message may find some.
+    pub(super) fn keep_owner(&mut self, key: &Key) {
+        let Some(room) = self.rooms.get_mut(key).filter(|room| room.has_history) else { return };
+        let Some(owner) = &room.owner else { return };
+        let (name, owner) = (key.as_str().to_owned(), Some(owner.to_stored()));
+        let request = Request::SetOwner { room: name, owner };
+        if self.backstage.keep(Why::Owner { room: key.clone() }, request).is_err() {
+            room.has_history = false;
+        }
+    }
+
+    // Other nodes.
+
+    /// A client of another node has said something: it is stored here as well, and shown when it is.
+    pub(crate) fn said_elsewhere(&mut self, wire: &mut impl Wire, message: Message) {
+        self.ids.observe(message.id);
+        let request = Request::Append(message.clone());
+        if self.backstage.keep(Why::SaidElsewhere, request).is_err() {
+            // Better shown and not kept than neither.
+            self.counts.busy += 1;
+            self.show(wire, &message, None);
+        }
+    }
+
+    /// A room's owner has cleared it on another node.
+    pub(crate) fn cleared_elsewhere(
+        &mut self,
+        wire: &mut impl Wire,
+        room: &str,
+        by: &str,
+        through: u64,
+    ) {
+        let key = Key::of(room);
+        let request = Request::Clear { room: room.to_owned(), through };
+        if self.backstage.keep(Why::Owner { room: key.clone() }, request).is_err() {
+            self.counts.busy += 1;
+            log::warn!("{room} was cleared on another node and is not here: the history is busy");
+        }
+        self.cleared(wire, &key, by, through);
+    }
+}
+
+fn said<'a>(message: &'a Message, room: &'a str, nonce: Option<&'a str>) -> Event<'a> {
+    let Message { id, ts, user, text, kind, .. } = message;
+    let said = Said { id: *id, room, ts: *ts, user, text, nonce };
+    match kind {
+        Kind::Message => Event::Message(said),
+        Kind::Action => Event::Action(said),
+    }
+}

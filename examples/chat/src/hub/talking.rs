@@ -1,0 +1,144 @@
+//! What becomes of what a client says: a message, a private word, that it is typing, a wish for older messages.
+//!
+//! A message gets its id here and goes to the history; it is shown when it comes back (`hub/kept.rs`). So what everybody
+//! saw is what is on disk, in one order; and a message that is sent again because its acknowledgement was lost is found
+//! there, and shown to nobody twice.
+
+use wheelhouse::ConnectionId;
+
+use super::Hub;
+use crate::commands::Input;
+use crate::history::{Kind, Message, Nonce, Request};
+use crate::message::{Code, Event, Refusal, printable};
+use crate::names::Key;
+use crate::presence::LARGE;
+use crate::wire::{Busy, Why, Wire};
+
+/// Messages in one page, where a client names no number, and at most.
+const PAGE: usize = 50;
+const LARGEST_PAGE: usize = 100;
+
+impl Hub {
+    /// A text: a command, or a message to a room.
+    pub(super) fn say(
+        &mut self,
+        wire: &mut impl Wire,
+        id: ConnectionId,
+        room: Option<&str>,
+        text: &str,
+        nonce: Option<&str>,
+    ) -> Result<(), Refusal> {
+        self.person(id)?;
+        self.pace_message(wire, id)?;
+        let text = printable(text);
+        let (length, most) = (text.chars().count(), self.rules.limits.text);
+        if length > most {
+            let text = format!("a text of {length} characters: the longest has {most}");
+            return Err(Refusal::new(Code::TooLong, text));
+        }
+        match Input::of(&text) {
+            Input::Talk(text) => {
+                let room = self.room_of(id, room)?;
+                self.keep_message(wire, id, &room, Kind::Message, text, nonce)
+            }
+            command => self.order(wire, id, command, room, nonce),
+        }
+    }
+
+    /// Gives a message its id and leaves it for the history.
+    pub(super) fn keep_message(
+        &mut self,
+        wire: &mut impl Wire,
+        id: ConnectionId,
+        room: &Key,
+        kind: Kind,
+        text: &str,
+        nonce: Option<&str>,
+    ) -> Result<(), Refusal> {
+        if text.trim().is_empty() {
+            return Err(Refusal::new(Code::BadRequest, "there is nothing in this message"));
+        }
+        let user = self.person(id)?.name.to_string();
+        let session = self.clients.get(&id).map(|client| client.session.to_string());
+        let ts = wire.unix_ms();
+        let message = Message {
+            id: self.ids.next(ts),
+            room: room.as_str().to_owned(),
+            ts,
+            user,
+            text: text.to_owned(),
+            kind,
+            nonce: session.zip(nonce).map(|(session, nonce)| Nonce {
+                session,
+                nonce: nonce.to_owned(),
+            }),
+        };
+        self.counts.messages += 1;
+        let left = self.backstage.keep(Why::Said { by: id }, Request::Append(message));
+        left.map_err(|busy| self.busy(busy))
+    }
+
+    pub(super) fn busy(&mut self, _: Busy) -> Refusal {
+        self.counts.busy += 1;
+        Refusal::new(Code::Busy, "the server has more to store than it can: try again in a moment")
+    }
+
+    /// `/msg`: to one person, and not stored.
+    pub(super) fn whisper(
+        &mut self,
+        wire: &mut impl Wire,
+        id: ConnectionId,
+        to: &str,
+        text: &str,
+        nonce: Option<&str>,
+    ) -> Result<(), Refusal> {
+        let from = self.person(id)?;
+        let Some(&other) = self.names.get(&Key::of(to)) else {
+            return Err(Refusal::new(Code::NoSuchUser, format!("nobody here is called {to}")));
+        };
+        let to = &self.person(other)?.name;
+        let ts = wire.unix_ms();
+        let (message, user) = (self.ids.next(ts), &from.name);
+        let to_sender = Event::Private { id: message, ts, user, to, text, nonce };
+        wire.send(id, &to_sender);
+        if other != id {
+            wire.send(other, &Event::Private { id: message, ts, user, to, text, nonce: None });
+        }
+        Ok(())
+    }
+
+    /// A page of older messages; the answer comes from the history.
+    pub(super) fn page(
+        &mut self,
+        id: ConnectionId,
+        room: Option<&str>,
+        before: Option<u64>,
+        limit: Option<usize>,
+    ) -> Result<(), Refusal> {
+        let key = self.room_of(id, room)?;
+        let limit = limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE) as u32;
+        let request = Request::Before { room: key.as_str().to_owned(), before, limit };
+        let left = self.backstage.keep(Why::Page { to: id, room: key }, request);
+        left.map_err(|busy| self.busy(busy))
+    }
+
+    /// Passes on that somebody is typing. Where that cannot be, nobody needs to be told so.
+    pub(super) fn typing(
+        &mut self,
+        wire: &mut impl Wire,
+        id: ConnectionId,
+        room: Option<&str>,
+    ) -> Result<(), Refusal> {
+        let key = self.room_of(id, room)?;
+        let now = wire.now();
+        let Some(client) = self.clients.get_mut(&id) else { return Ok(()) };
+        if client.may_tell_typing(now)
+            && let Some(person) = client.person()
+            && let Some(room) = self.rooms.get(&key).filter(|room| room.count() <= LARGE)
+        {
+            let event = Event::Typing { room: &room.name, user: &person.name };
+            wire.publish(room.watchers(Some(id)), &event);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,244 @@
+//! The rooms: who is in which, who owns it, who hears what is said there. Nothing is sent from here.
+//!
+//! A room begins with the first who joins it, its owner. It stays when the last has left: for as long as it has a history,
+//! or else for some minutes, so that an owner whose connection broke finds it as it was. Where there are as many rooms as
+//! there may be, the one that has been empty for longest gives way. The lobby is always there and is nobody's.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wheelhouse::ConnectionId;
+
+use crate::message::RoomInfo;
+use crate::names::Key;
+use crate::presence::Crowd;
+
+/// Where everybody is who asked for nothing else.
+pub(crate) const LOBBY: &str = "lobby";
+
+/// Rooms that a list names: those with the most people.
+pub(crate) const LISTED_ROOMS: usize = 100;
+
+/// Names that a list of people has; the rest is a number.
+pub(crate) const LISTED_PEOPLE: usize = 200;
+
+/// How long a room without people and without messages is remembered.
+const EMPTY_FOR: Duration = Duration::from_secs(300);
+
+#[derive(Debug)]
+pub(crate) struct Rooms {
+    rooms: BTreeMap<Key, Room>,
+    limit: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Room {
+    /// As who made it spelled it.
+    pub(crate) name: Arc<str>,
+    pub(crate) owner: Option<Owner>,
+    /// By name, which is the order of the lists.
+    members: BTreeMap<Key, Member>,
+    /// Those who hear and have no name yet: clients that have said nothing so far.
+    listeners: HashSet<ConnectionId>,
+    /// Comings and goings that wait to be told together.
+    pub(crate) crowd: Crowd,
+    /// Something said in it has been stored, and so has its owner.
+    pub(crate) has_history: bool,
+    empty_since: Option<Instant>,
+}
+
+/// Whose room it is: a session's, so that it stays theirs when they come back.
+#[derive(Debug)]
+pub(crate) struct Owner {
+    pub(crate) session: Arc<str>,
+    pub(crate) name: Arc<str>,
+}
+
+impl Owner {
+    /// As it is stored. A session has no space in it, and a name neither.
+    pub(crate) fn to_stored(&self) -> String {
+        format!("{} {}", self.session, self.name)
+    }
+
+    pub(crate) fn from_stored(stored: &str) -> Option<Self> {
+        let (session, name) = stored.split_once(' ')?;
+        Some(Self { session: session.into(), name: name.into() })
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub(crate) id: ConnectionId,
+    pub(crate) name: Arc<str>,
+    /// Has a session of its own, and so understands more than messages.
+    pub(crate) is_rich: bool,
+    /// Its history is on the way: what is stored meanwhile is in that history, or comes after it.
+    pub(crate) is_catching_up: bool,
+}
+
+impl Rooms {
+    pub(crate) fn new(limit: usize) -> Self {
+        let lobby = Room::new(LOBBY, None);
+        Self { rooms: BTreeMap::from([(Key::of(LOBBY), lobby)]), limit: limit.max(1) }
+    }
+
+    pub(crate) fn get(&self, key: &Key) -> Option<&Room> {
+        self.rooms.get(key)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: &Key) -> Option<&mut Room> {
+        self.rooms.get_mut(key)
+    }
+
+    /// The room, made for this owner if need be. `None`: there are as many rooms as there may be.
+    pub(crate) fn get_or_make(
+        &mut self,
+        key: &Key,
+        name: &str,
+        owner: impl FnOnce() -> Owner,
+    ) -> Option<&mut Room> {
+        if !self.rooms.contains_key(key) && self.rooms.len() >= self.limit {
+            self.drop_one_empty();
+        }
+        let full = self.rooms.len() >= self.limit;
+        match self.rooms.entry(key.clone()) {
+            std::collections::btree_map::Entry::Occupied(entry) => Some(entry.into_mut()),
+            std::collections::btree_map::Entry::Vacant(_) if full => None,
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                Some(entry.insert(Room::new(name, Some(owner()))))
+            }
+        }
+    }
+
+    /// Room for one more, if there is a room that nobody is in.
+    fn drop_one_empty(&mut self) {
+        let empty = self.rooms.iter().filter(|(_, room)| room.empty_since.is_some());
+        let longest = empty.min_by_key(|(_, room)| room.empty_since).map(|(key, _)| key.clone());
+        if let Some(key) = longest {
+            self.rooms.remove(&key);
+        }
+    }
+
+    /// A room from before the server's last start: nobody is in it.
+    pub(crate) fn restore(&mut self, key: Key, owner: Option<Owner>, now: Instant) {
+        if self.rooms.len() < self.limit && !self.rooms.contains_key(&key) {
+            let mut room = Room::new(key.as_str(), owner);
+            room.has_history = true;
+            room.empty_since = Some(now);
+            self.rooms.insert(key, room);
+        }
+    }
+
+    /// Forgets the rooms that nobody has been in for long and nothing was said in; says whether there were any.
+    pub(crate) fn sweep(&mut self, now: Instant) -> bool {
+        let before = self.rooms.len();
+        self.rooms.retain(|_, room| {
+            let lasts = |since| now.saturating_duration_since(since) < EMPTY_FOR;
+            room.has_history || room.empty_since.is_none_or(lasts)
+        });
+        self.rooms.len() != before
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rooms.len()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Room> {
+        self.rooms.values_mut()
+    }
+
+    /// The fullest rooms, and the lobby first.
+    pub(crate) fn list(&self) -> Vec<RoomInfo<'_>> {
+        let mut rooms: Vec<&Room> = self.rooms.values().collect();
+        // The lobby has no owner. A stable sort leaves equals in the order of their names.
+        rooms.sort_by_key(|room| (room.owner.is_some(), std::cmp::Reverse(room.count())));
+        rooms.truncate(LISTED_ROOMS);
+        rooms
+            .into_iter()
+            .map(|room| RoomInfo {
+                name: &room.name,
+                people: room.count(),
+                owner: room.owner_name(),
+            })
+            .collect()
+    }
+}
+
+impl Room {
+    fn new(name: &str, owner: Option<Owner>) -> Self {
+        Self {
+            name: name.into(),
+            owner,
+            members: BTreeMap::new(),
+            listeners: HashSet::new(),
+            crowd: Crowd::default(),
+            has_history: false,
+            empty_since: None,
+        }
+    }
+
+    pub(crate) fn owner_name(&self) -> Option<&str> {
+        self.owner.as_ref().map(|owner| &*owner.name)
+    }
+
+    pub(crate) fn is_owned_by(&self, session: &str) -> bool {
+        self.owner.as_ref().is_some_and(|owner| &*owner.session == session)
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// The first names, for a list.
+    pub(crate) fn people(&self) -> Vec<&str> {
+        self.members.values().take(LISTED_PEOPLE).map(|member| &*member.name).collect()
+    }
+
+    pub(crate) fn member_mut(&mut self, name: &Key) -> Option<&mut Member> {
+        self.members.get_mut(name)
+    }
+
+    pub(crate) fn is_member(&self, name: &Key) -> bool {
+        self.members.contains_key(name)
+    }
+
+    pub(crate) fn add(&mut self, name: Key, member: Member) {
+        self.members.insert(name, member);
+        self.empty_since = None;
+    }
+
+    pub(crate) fn remove(&mut self, name: &Key, now: Instant) -> Option<Member> {
+        let member = self.members.remove(name)?;
+        // The lobby is never forgotten.
+        if self.members.is_empty() && self.owner.is_some() {
+            self.empty_since = Some(now);
+        }
+        Some(member)
+    }
+
+    pub(crate) fn listen(&mut self, id: ConnectionId) {
+        self.listeners.insert(id);
+    }
+
+    pub(crate) fn unlisten(&mut self, id: ConnectionId) {
+        self.listeners.remove(&id);
+    }
+
+    /// Who hears a message now: all but those whose history is still on the way, and it in there or behind it.
+    pub(crate) fn hearers(&self) -> impl Iterator<Item = ConnectionId> {
+        let members = self.members.values().filter(|member| !member.is_catching_up);
+        members.map(|member| member.id).chain(self.listeners.iter().copied())
+    }
+
+    /// Everybody in it, named or not.
+    pub(crate) fn everybody(&self) -> impl Iterator<Item = ConnectionId> {
+        self.members.values().map(|member| member.id).chain(self.listeners.iter().copied())
+    }
+
+    /// Who is told what is not a message: rich clients, who know what to make of it.
+    pub(crate) fn watchers(&self, but: Option<ConnectionId>) -> impl Iterator<Item = ConnectionId> {
+        let rich = self.members.values().filter(|member| member.is_rich);
+        rich.map(|member| member.id).filter(move |id| Some(*id) != but)
+    }
+}

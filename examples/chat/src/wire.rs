@@ -1,0 +1,69 @@
+//! The seam between the hub and the world: what the hub asks for, in two small traits.
+//!
+//! [`Wire`] is there for the time of one call: the loop, as it is handed to every handler. In the server that is
+//! [`ServerRef`](wheelhouse::ServerRef) itself (`live.rs`); in the hub's tests it is a list of what was sent. [`Backstage`]
+//! is where the hub leaves work for other threads; it never waits.
+
+use std::time::Instant;
+
+use wheelhouse::ConnectionId;
+
+use crate::history::{Message, Request};
+use crate::message::{CloseCode, Event};
+use crate::names::Key;
+
+/// The way to the clients. Nothing here fails: a client that is gone or does not read is told of by `Hub::gone`.
+pub(crate) trait Wire {
+    /// The moment of this call.
+    fn now(&self) -> Instant;
+
+    /// The wall clock, in milliseconds since the Unix epoch.
+    fn unix_ms(&self) -> u64;
+
+    /// Whether the server is going away, and its clients with it.
+    fn is_stopping(&self) -> bool;
+
+    /// One frame for several clients, encoded once.
+    fn publish(&mut self, to: impl Iterator<Item = ConnectionId>, event: &Event<'_>);
+
+    fn send(&mut self, to: ConnectionId, event: &Event<'_>) {
+        self.publish(std::iter::once(to), event);
+    }
+
+    fn close(&mut self, id: ConnectionId, code: CloseCode, reason: &str);
+}
+
+/// The history's thread and the other nodes.
+pub(crate) trait Backstage {
+    /// Leaves work for the history. Its answer comes to `Hub::answered`, in the order of the requests.
+    fn keep(&self, why: Why, request: Request) -> Result<(), Busy>;
+
+    /// Tells the other nodes, if there are any.
+    fn tell_nodes(&self, news: News<'_>);
+}
+
+/// There is no room in the history's queue.
+#[derive(Debug)]
+pub(crate) struct Busy;
+
+/// What other nodes need to know.
+#[derive(Debug)]
+pub(crate) enum News<'a> {
+    Said(&'a Message),
+    Cleared { room: &'a str, by: &'a str, through: u64 },
+}
+
+/// Why the history was asked: it comes back with the answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Why {
+    /// A client here said it.
+    Said { by: ConnectionId },
+    /// A client of another node said it.
+    SaidElsewhere,
+    /// Somebody who has just come wants to know what was said before.
+    Replay { to: ConnectionId, room: Key },
+    /// Somebody scrolls back.
+    Page { to: ConnectionId, room: Key },
+    Clear { by: ConnectionId, name: String, room: Key, through: u64 },
+    Owner { room: Key },
+}
