@@ -73,7 +73,7 @@ pub(crate) struct Hub {
     rooms: Rooms,
     lobby: Key,
     ids: Arc<Ids>,
-    backstage: Box<dyn Backstage + Send>,
+    backstage: Box<dyn Backstage>,
     /// The last message that was shown: who comes now has heard none up to it.
     last_shown: u64,
     /// When the list of rooms may be pushed again, and whether there is a need to.
@@ -96,7 +96,7 @@ impl Hub {
         rules: Rules,
         ids: Arc<Ids>,
         opened: &Opened,
-        backstage: Box<dyn Backstage + Send>,
+        backstage: Box<dyn Backstage>,
         now: Instant,
     ) -> Self {
         let mut rooms = Rooms::new(rules.rooms);

@@ -1,0 +1,374 @@
+//! Messages: heard, kept, acknowledged, sent again, refused.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Shelf, World, kinds, rules, texts};
+use crate::history::{Fault, Kind, Message};
+use crate::message::CloseCode;
+use crate::pace::Rate;
+
+#[test]
+fn the_seeds_form_is_all_that_a_client_needs() {
+    let mut world = World::new();
+    let (ann, mute) = (world.connect(), world.connect());
+    world.say(ann, json!({"text": "Привет", "user": "Аня"}));
+    let heard = world.heard(ann);
+    assert_eq!(kinds(&heard), ["welcome", "joined", "history", "message"]);
+    let message = world.heard_one(mute); // it has not said a word, and hears the lobby
+    assert_eq!(message["type"], "message");
+    assert_eq!((&message["user"], &message["text"]), (&json!("Аня"), &json!("Привет")));
+    assert_eq!(message["room"], "lobby");
+    assert!(message["id"].as_u64().is_some_and(|id| id < 1 << 53));
+    assert_eq!(message["ts"], super::WALL_MS);
+
+    world.say(ann, json!({"text": "again"})); // the name is known by now
+    assert_eq!(texts(&world.heard(mute)), ["again"]);
+    world.forget();
+    world.say(mute, json!({"text": "me, too", "user": "Боб"}));
+    let heard = world.heard(mute);
+    assert_eq!(kinds(&heard), ["welcome", "joined", "history", "message"]);
+    assert_eq!(heard[2]["messages"], json!([]), "it has heard all that there is");
+}
+
+#[test]
+fn a_plain_client_that_comes_later_is_replayed_what_it_missed_and_no_more() {
+    let mut world = World::new();
+    let ann = world.rich("ann");
+    world.say(ann, json!({"type": "message", "text": "before"}));
+    let bob = world.connect();
+    world.say(ann, json!({"type": "message", "text": "live"}));
+    assert_eq!(texts(&world.heard(bob)), ["live"]);
+    world.say(bob, json!({"text": "hi", "user": "bob"}));
+    let heard = world.heard(bob);
+    let replayed = heard[2]["messages"].as_array().expect("messages");
+    assert_eq!(texts(replayed), ["before"]);
+    assert_eq!(heard[2]["replay"], true);
+}
+
+#[test]
+fn a_nonce_comes_back_to_its_sender_alone_and_the_ack_when_the_message_is_kept() {
+    let mut world = World::new();
+    let (ann, bob) = (world.rich("ann"), world.rich("bob"));
+    world.forget();
+    world.say_only(ann, json!({"type": "message", "text": "hi", "nonce": "n1"}));
+    assert!(world.heard(ann).is_empty() && world.heard(bob).is_empty(), "nothing is on disk");
+    world.settle();
+    let heard = world.heard(ann);
+    assert_eq!(kinds(&heard), ["message", "ack"]);
+    assert_eq!((&heard[0]["nonce"], &heard[1]["nonce"]), (&json!("n1"), &json!("n1")));
+    assert_eq!(heard[0]["id"], heard[1]["id"]);
+    let message = world.heard_one(bob);
+    assert_eq!(message["id"], heard[0]["id"]);
+    assert_eq!(message.get("nonce"), None);
+    assert_eq!(world.shelf.borrow().news.len(), 1, "and the other nodes know");
+}
+
+#[test]
+fn a_message_that_is_sent_again_is_acknowledged_again_and_shown_once() {
+    let mut world = World::new();
+    let (ann, bob) = (world.rich("ann"), world.rich("bob"));
+    world.forget();
+    let frame = json!({"type": "message", "text": "hi", "nonce": "n1"});
+    world.say_only(ann, frame.clone());
+    world.say_only(ann, frame.clone()); // both are on their way
+    world.settle();
+    let heard = world.heard(ann);
+    assert_eq!(kinds(&heard), ["message", "ack", "ack"]);
+    assert_eq!(heard[1], heard[2]);
+    assert_eq!(texts(&world.heard(bob)), ["hi"]);
+
+    // The acknowledgement was lost with the server; the session comes back to the next one.
+    let mut world = world.restart();
+    let bob = world.rich("bob");
+    let ann = world.rich("ann");
+    world.forget();
+    world.say(ann, frame);
+    let again = world.heard_one(ann);
+    assert_eq!((&again["type"], &again["id"]), (&json!("ack"), &heard[1]["id"]));
+    assert!(world.heard(bob).is_empty());
+    assert_eq!(world.shelf.borrow().kept.len(), 1);
+
+    // The same nonce of another session is another message.
+    world.say(bob, json!({"type": "message", "text": "hi", "nonce": "n1"}));
+    assert_eq!(world.shelf.borrow().kept.len(), 2);
+}
+
+#[test]
+fn an_ack_finds_its_session_on_a_new_connection() {
+    let mut world = World::new();
+    let old = world.rich("ann");
+    world.say_only(old, json!({"type": "message", "text": "hi", "nonce": "n1"}));
+    let new = world.connect();
+    world.say_only(new, json!({"type": "hello", "user": "ann", "session": "session-of-ann"}));
+    world.leave(old);
+    world.settle();
+    let heard = world.heard(new);
+    assert_eq!(kinds(&heard), ["welcome", "joined", "ack", "history"], "no message before replay");
+    let replayed = heard[3]["messages"].as_array().expect("messages");
+    assert_eq!((texts(replayed), &replayed[0]["nonce"]), (vec!["hi"], &json!("n1")));
+}
+
+#[test]
+fn who_comes_back_gets_what_came_meanwhile_and_nothing_twice() {
+    let mut world = World::new();
+    let (ann, bob) = (world.rich("ann"), world.rich("bob"));
+    world.say(ann, json!({"type": "message", "text": "1"}));
+    let seen = world.heard_one(bob)["id"].as_u64().expect("an id");
+    world.leave(bob);
+    world.say(ann, json!({"type": "message", "text": "2"}));
+    world.forget();
+
+    let bob = world.connect();
+    let rooms = json!({"lobby": seen});
+    // While its history is on the way, others talk: one message ahead of the read, one behind it.
+    world.say_only(ann, json!({"type": "message", "text": "3"}));
+    let hello =
+        json!({"type": "hello", "user": "bob", "session": "session-of-bob", "rooms": rooms});
+    world.say_only(bob, hello);
+    world.say_only(ann, json!({"type": "message", "text": "4"}));
+    world.settle();
+    let heard = world.heard(bob);
+    assert_eq!(kinds(&heard), ["welcome", "joined", "history", "message"]);
+    assert_eq!(texts(heard[2]["messages"].as_array().expect("messages")), ["2", "3"]);
+    assert_eq!((&heard[2]["more"], &heard[2]["replay"]), (&json!(false), &json!(true)));
+    assert_eq!(heard[3]["text"], "4");
+}
+
+#[test]
+fn a_disk_that_fails_stops_nobody_from_talking() {
+    let mut world = World::new();
+    let (ann, bob) = (world.rich("ann"), world.rich("bob"));
+    world.forget();
+    world.shelf.borrow_mut().fault = Some(Fault::Full);
+    world.say(ann, json!({"type": "message", "text": "hi", "nonce": "n1"}));
+    let heard = world.heard(ann);
+    assert_eq!(kinds(&heard), ["message", "error"]);
+    assert_eq!((&heard[1]["code"], &heard[1]["nonce"]), (&json!("storage"), &json!("n1")));
+    assert!(heard[1]["text"].as_str().is_some_and(|text| text.contains("disk is full")));
+    assert_eq!(texts(&world.heard(bob)), ["hi"]);
+    assert_eq!(world.hub.counts.storage_errors, 1);
+
+    world.shelf.borrow_mut().fault = None;
+    world.say(ann, json!({"type": "message", "text": "better", "nonce": "n2"}));
+    assert_eq!(kinds(&world.heard(ann)), ["message", "ack"]);
+}
+
+#[test]
+fn a_full_queue_is_told_and_nothing_is_shown() {
+    let mut world = World::new();
+    let (ann, bob) = (world.rich("ann"), world.rich("bob"));
+    world.forget();
+    world.shelf.borrow_mut().is_full = true;
+    world.say(ann, json!({"type": "message", "text": "hi", "nonce": "n1"}));
+    let error = world.heard_one(ann);
+    assert_eq!((&error["code"], &error["nonce"]), (&json!("busy"), &json!("n1")));
+    world.say(ann, json!({"type": "history"}));
+    assert_eq!(world.heard_one(ann)["code"], "busy");
+    assert!(world.heard(bob).is_empty());
+    // A newcomer is let in all the same, without its history.
+    let cleo = world.connect();
+    world.say(cleo, json!({"type": "hello", "user": "cleo"}));
+    assert_eq!(kinds(&world.heard(cleo)), ["welcome", "joined", "error"]);
+    world.shelf.borrow_mut().is_full = false;
+    world.say(ann, json!({"type": "message", "text": "now"}));
+    assert_eq!(texts(&world.heard(cleo)), ["now"]);
+}
+
+#[test]
+fn history_comes_in_pages_backwards() {
+    let mut shelf = Shelf::default();
+    for id in 1..=120 {
+        let (room, user, kind) = ("lobby".to_owned(), "ann".to_owned(), Kind::Message);
+        shelf.kept.push(Message {
+            id,
+            room,
+            ts: id,
+            user,
+            text: id.to_string(),
+            kind,
+            nonce: None,
+        });
+    }
+    let mut world = World::with(rules(), shelf);
+    let bob = world.connect();
+    world.say(bob, json!({"type": "hello", "user": "bob"}));
+    let replay = world.heard(bob).pop().expect("a replay");
+    assert_eq!(replay["messages"].as_array().map(Vec::len), Some(100));
+    assert_eq!((&replay["messages"][0]["id"], &replay["more"]), (&json!(21), &json!(true)));
+    world.say(bob, json!({"type": "history", "room": "LOBBY", "before": 21, "limit": 15}));
+    let page = world.heard_one(bob);
+    assert_eq!((&page["type"], &page["replay"]), (&json!("history"), &json!(false)));
+    assert_eq!((&page["messages"][0]["id"], &page["more"]), (&json!(6), &json!(true)));
+    world.say(bob, json!({"type": "history", "before": 6, "limit": 1_000_000}));
+    let page = world.heard_one(bob);
+    assert_eq!((&page["messages"][0]["id"], &page["more"]), (&json!(1), &json!(false)));
+    world.say(bob, json!({"type": "history", "room": "secret"}));
+    assert_eq!(world.heard_one(bob)["code"], "not_in_room");
+    // New ids are greater than any that the history has.
+    world.say(bob, json!({"type": "message", "text": "new"}));
+    assert!(world.heard_one(bob)["id"].as_u64() > Some(120));
+}
+
+#[test]
+fn what_is_too_long_or_empty_or_senseless_is_refused_by_name() {
+    let mut world = World::new();
+    let ann = world.rich("ann");
+    world.say(ann, json!({"type": "message", "text": "я".repeat(100)}));
+    assert_eq!(world.heard_one(ann)["type"], "message", "characters are counted, not bytes");
+    world.say(ann, json!({"type": "message", "text": "я".repeat(101), "nonce": "n"}));
+    let error = world.heard_one(ann);
+    assert_eq!((&error["code"], &error["nonce"]), (&json!("too_long"), &json!("n")));
+    assert!(error["text"].as_str().is_some_and(|text| text.contains("101")));
+    for (frame, code) in [
+        (r#"{"type":"message","text":" \n "}"#, "bad_request"),
+        (r#"{"type":"message","text":"\u0007"}"#, "bad_request"),
+        ("{", "bad_json"),
+        ("[]", "bad_request"),
+        (r#"{"type":"dance"}"#, "bad_request"),
+    ] {
+        world.say_raw(ann, frame);
+        assert_eq!(world.heard_one(ann)["code"], code, "{frame}");
+    }
+    let nobody = world.connect();
+    world.say(nobody, json!({"type": "message", "text": "hi"}));
+    assert_eq!(world.heard_one(nobody)["code"], "bad_name", "who says so?");
+}
+
+#[test]
+fn who_talks_too_fast_is_told_and_who_never_stops_is_sent_away() {
+    let mut world = World::new();
+    let ann = world.rich("ann");
+    let frame = json!({"type": "message", "text": "spam", "nonce": "n1"});
+    for _ in 0..10 {
+        world.say(ann, frame.clone());
+    }
+    world.forget();
+    world.say(ann, frame.clone());
+    let error = world.heard_one(ann);
+    assert_eq!((&error["code"], &error["nonce"]), (&json!("rate_limited"), &json!("n1")));
+    world.pass(Duration::from_millis(200));
+    world.say(ann, frame.clone());
+    assert_eq!(world.heard_one(ann)["type"], "ack", "one more was earned");
+    for _ in 0..200 {
+        world.say(ann, frame.clone());
+    }
+    let (id, code, why) = world.closed().into_iter().next().expect("sent away");
+    assert_eq!((id, code), (ann, CloseCode::Policy));
+    assert!(why.contains("rate"), "{why}");
+}
+
+#[test]
+fn clients_of_one_address_share_its_rate() {
+    let address_rate = Rate { per_second: 5, burst: 8 };
+    let mut world = World::with(super::Rules { address_rate, ..rules() }, Shelf::default());
+    let (a, b) = (world.next_id(), world.next_id());
+    for (id, name) in [(a, "a"), (b, "b")] {
+        world.connect_from(id, [10, 9, 9, 9].into());
+        world.say(id, json!({"type": "hello", "user": name}));
+    }
+    for _ in 0..4 {
+        world.say(a, json!({"type": "message", "text": "x"}));
+        world.say(b, json!({"type": "message", "text": "x"}));
+    }
+    world.forget();
+    world.say(a, json!({"type": "message", "text": "x"}));
+    assert_eq!(world.heard_one(a)["code"], "rate_limited");
+    let elsewhere = world.rich("c");
+    world.say(elsewhere, json!({"type": "message", "text": "x"}));
+    assert_eq!(world.heard(elsewhere).pop().expect("its own")["type"], "message");
+}
+
+#[test]
+fn a_private_word_is_heard_by_two_and_kept_by_none() {
+    let mut world = World::new();
+    let (ann, bob, cleo) = (world.rich("ann"), world.rich("Bob"), world.rich("cleo"));
+    world.forget();
+    world.say(ann, json!({"type": "message", "text": "/msg bob  psst", "nonce": "n1"}));
+    let (mine, his) = (world.heard_one(ann), world.heard_one(bob));
+    assert_eq!((&mine["type"], &mine["nonce"]), (&json!("private"), &json!("n1")));
+    assert_eq!((&his["user"], &his["to"]), (&json!("ann"), &json!("Bob")));
+    assert_eq!((&his["text"], his.get("nonce")), (&json!("psst"), None));
+    assert!(world.heard(cleo).is_empty());
+    assert!(world.shelf.borrow().kept.is_empty());
+    world.say(ann, json!({"type": "message", "text": "/msg dora hi"}));
+    assert_eq!(world.heard_one(ann)["code"], "no_such_user");
+}
+
+#[test]
+fn an_action_is_kept_as_one() {
+    let mut world = World::new();
+    let (ann, bob) = (world.rich("ann"), world.rich("bob"));
+    world.forget();
+    world.say(ann, json!({"text": "/me waves", "nonce": "n1"}));
+    assert_eq!(kinds(&world.heard(ann)), ["action", "ack"]);
+    let action = world.heard_one(bob);
+    assert_eq!((&action["type"], &action["text"]), (&json!("action"), &json!("waves")));
+    let cleo = world.connect();
+    world.say(cleo, json!({"type": "hello", "user": "cleo"}));
+    let replay = world.heard(cleo).pop().expect("a replay");
+    assert_eq!(replay["messages"][0]["type"], "action");
+}
+
+#[test]
+fn typing_is_passed_on_now_and_then() {
+    let mut world = World::new();
+    let (ann, bob) = (world.rich("ann"), world.rich("bob"));
+    let plain = world.connect();
+    world.forget();
+    for _ in 0..10 {
+        world.say(ann, json!({"type": "typing", "room": "lobby"}));
+    }
+    let heard = world.heard(bob);
+    assert_eq!(kinds(&heard), ["typing", "typing"]);
+    assert_eq!(heard[0]["user"], "ann");
+    assert!(world.heard(ann).is_empty(), "who types knows, and the rest is left out in silence");
+    assert!(world.heard(plain).is_empty(), "a plain client hears messages");
+    world.say(ann, json!({"type": "typing", "room": "elsewhere"}));
+    assert_eq!(world.heard_one(ann)["code"], "not_in_room");
+}
+
+#[test]
+fn an_unknown_command_is_answered_politely() {
+    let mut world = World::new();
+    let ann = world.rich("ann");
+    world.say(ann, json!({"text": "/dance"}));
+    let notice = world.heard_one(ann);
+    assert_eq!(notice["type"], "notice");
+    let text = notice["text"].as_str().expect("a text");
+    assert!(text.contains("/dance") && text.contains("/help"), "{text}");
+    world.say(ann, json!({"text": "/msg bob"}));
+    assert!(texts(&[world.heard_one(ann)])[0].contains("/msg NAME TEXT"));
+    world.say(ann, json!({"text": "/help"}));
+    assert!(texts(&[world.heard_one(ann)])[0].contains("/clear [room]"));
+    world.say(ann, json!({"text": "//help"}));
+    assert_eq!(world.heard_one(ann)["text"], "/help");
+}
+
+#[test]
+fn what_other_nodes_say_is_kept_and_shown_once() {
+    let mut world = World::new();
+    let ann = world.rich("ann");
+    let message = Message {
+        id: 1 << 52,
+        room: "lobby".to_owned(),
+        ts: 5,
+        user: "far".to_owned(),
+        text: "hi".to_owned(),
+        kind: Kind::Message,
+        nonce: None,
+    };
+    world.with_wire(|hub, wire| hub.said_elsewhere(wire, message));
+    assert_eq!(texts(&world.heard(ann)), ["hi"]);
+    assert_eq!(world.shelf.borrow().kept.len(), 1);
+    assert!(world.shelf.borrow().news.is_empty(), "it is not told back");
+    world.say(ann, json!({"type": "message", "text": "after"}));
+    assert!(world.heard_one(ann)["id"].as_u64() > Some(1 << 52), "our ids are ahead of theirs");
+    world.with_wire(|hub, wire| hub.nodes_changed(wire, Some("refused")));
+    assert_eq!(world.heard_one(ann)["level"], "warn");
+    world.with_wire(|hub, wire| hub.nodes_changed(wire, Some("refused")));
+    assert!(world.heard(ann).is_empty(), "once");
+    world.with_wire(|hub, wire| hub.nodes_changed(wire, None));
+    assert_eq!(world.heard_one(ann)["level"], "info");
+}
