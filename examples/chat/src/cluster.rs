@@ -286,6 +286,7 @@ impl<T: Send + 'static> Cluster<T> {
     /// # Errors
     ///
     /// [`Full`], with the post.
+    #[allow(clippy::result_large_err, reason = "what is refused comes back whole")]
     pub fn post(&self, post: Post<T>) -> Result<(), Full<T>> {
         self.posts.try_send(post).map_err(|refused| match refused {
             std::sync::mpsc::TrySendError::Full(post)

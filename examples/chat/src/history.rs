@@ -6,9 +6,11 @@
 //! cut (`synchronous=FULL`).
 //!
 //! A fault of the disk (locked, full, read-only, corrupt) fails the appends that meet it, each with an answer that says
-//! what, and nothing else: the thread goes on, and works again when the fault is gone. The SQL is in `history/store.rs`;
+//! what, and nothing else: the thread goes on, and works again when the fault is gone. The SQL is in `history/sql.rs`;
 //! ids are the caller's (`ids.rs`), and so is every rule of the chat.
 
+mod file;
+mod sql;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -276,13 +278,17 @@ impl<T: Send + 'static> History<T> {
     /// One line that says why the file cannot be used: no such directory, no SQLite database, another program's, a newer
     /// version's, locked, out of threads.
     pub fn start(settings: Settings, answers: Answers<T>) -> Result<(Self, Opened), OpenError> {
+        let (store, opened) = store::Store::open(settings)?;
+        Ok((Self::over(store, answers)?, opened))
+    }
+
+    fn over(mut store: store::Store, answers: Answers<T>) -> Result<Self, OpenError> {
         let (commands, inputs) = sync_channel(QUEUE);
-        let (mut store, opened) = store::Store::open(settings)?;
         let thread = std::thread::Builder::new()
             .name("history".into())
             .spawn(move || worker::run(&mut store, &inputs, &answers))
             .map_err(|error| OpenError(format!("no thread for the history: {error}")))?;
-        Ok((Self { commands, thread: Some(thread) }, opened))
+        Ok(Self { commands, thread: Some(thread) })
     }
 
     /// Leaves a command for the thread, and never waits.
@@ -290,6 +296,7 @@ impl<T: Send + 'static> History<T> {
     /// # Errors
     ///
     /// [`Full`], with the command.
+    #[allow(clippy::result_large_err, reason = "what is refused comes back whole")]
     pub fn request(&self, tag: T, request: Request) -> Result<(), Full<T>> {
         let command = Command { tag, request };
         self.commands.try_send(worker::Input::Do(command)).map_err(|refused| match refused {
