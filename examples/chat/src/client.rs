@@ -1,5 +1,6 @@
 //! One client: what it is called, where it is, how fast it may go. What it may do with that is the hub's.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -52,6 +53,10 @@ pub(crate) struct Client {
     pub(crate) messages: Bucket,
     patience: Bucket,
     typing: Bucket,
+    /// The name that it may take, by the word of all nodes.
+    pub(crate) granted: Option<Key>,
+    /// Frames that wait until the nodes have agreed on its name: the one that needs it, and those behind.
+    pub(crate) put_off: VecDeque<String>,
 }
 
 impl Client {
@@ -65,7 +70,20 @@ impl Client {
         let full = Bucket::full(now);
         let (frames, messages, patience, typing) = (full, full, full, full);
         let stage = Stage::Silent;
-        Self { id, address, session, stage, came_after, frames, messages, patience, typing }
+        let (granted, put_off) = (None, VecDeque::new());
+        Self {
+            id,
+            address,
+            session,
+            stage,
+            came_after,
+            frames,
+            messages,
+            patience,
+            typing,
+            granted,
+            put_off,
+        }
     }
 
     pub(crate) fn person(&self) -> Option<&Person> {

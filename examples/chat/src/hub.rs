@@ -5,10 +5,12 @@
 //! has happened and with a [`Wire`] to answer on; it never waits, and it is never entered twice.
 //!
 //! Here is how a client comes, speaks and goes. How it gets a name and rooms is in `hub/entering.rs`, what becomes of what
-//! it says in `hub/talking.rs`, of its commands in `hub/orders.rs`, and what comes back from the history in `hub/kept.rs`.
+//! it says in `hub/talking.rs`, of its commands in `hub/orders.rs`, what comes back from the history in `hub/kept.rs`, and
+//! what other nodes have to say, where there are any, in `hub/nodes.rs`.
 
 mod entering;
 mod kept;
+mod nodes;
 mod orders;
 mod talking;
 #[cfg(test)]
@@ -23,6 +25,7 @@ use std::time::{Duration, Instant};
 use wheelhouse::ConnectionId;
 
 use crate::client::{Client, FRAMES, Person, subscriber};
+use crate::cluster::Post;
 use crate::history::Opened;
 use crate::ids::Ids;
 use crate::message::{Change, CloseCode, Code, Event, Level, Limits, Refusal, Request};
@@ -160,7 +163,19 @@ impl Hub {
 
     /// A client has said something: one frame.
     pub(crate) fn hear(&mut self, wire: &mut impl Wire, id: ConnectionId, frame: &str) {
-        let request = self.pace_frame(wire, id).and_then(|()| Request::parse(frame));
+        match self.pace_frame(wire, id) {
+            Ok(()) => self.obey(wire, id, frame),
+            Err(refusal) => self.refuse(wire, id, &refusal, None),
+        }
+    }
+
+    /// Does what a frame asks for, or says why not.
+    fn obey(&mut self, wire: &mut impl Wire, id: ConnectionId, frame: &str) {
+        let request = Request::parse(frame).and_then(|request| {
+            let must_wait = self.puts_off(id, &request, frame)?;
+            Ok((!must_wait).then_some(request))
+        });
+        let Some(request) = request.transpose() else { return };
         let nonce: Option<Cow<'_, str>> = match &request {
             Ok(Request::Message { nonce, .. }) => nonce.clone(),
             _ => None,
@@ -230,6 +245,7 @@ impl Hub {
         for key in &person.rooms {
             self.drop_member(wire, key, &person, id);
         }
+        self.tell_nodes(|| Post::Release { name: person.name.to_string() });
     }
 
     /// Takes a client out of everything but its rooms, and returns who it was.
@@ -287,25 +303,6 @@ impl Hub {
         let rich = self.clients.values().filter(|client| client.is_rich());
         let event = Event::Rooms { rooms: self.rooms.list(), count: self.rooms.len() };
         wire.publish(rich.map(|client| client.id), &event);
-    }
-
-    /// The other nodes can be reached again, or no longer. Everybody is told when that changes.
-    pub(crate) fn nodes_changed(&mut self, wire: &mut impl Wire, trouble: Option<&str>) {
-        let up = trouble.is_none();
-        let was = self.nodes_up.replace(up);
-        if was == Some(up) || (was.is_none() && up) {
-            return;
-        }
-        let (level, text) = if up {
-            (Level::Info, "The other servers can be reached again.")
-        } else {
-            (Level::Warn, "The other servers cannot be reached: you see those on this one alone.")
-        };
-        match trouble {
-            Some(why) => log::warn!("the other nodes cannot be reached: {why}"),
-            None => log::info!("the other nodes can be reached again"),
-        }
-        wire.publish(self.clients.keys().copied(), &Event::Notice { level, text, room: None });
     }
 
     // What the rest asks for often.

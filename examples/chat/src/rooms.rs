@@ -4,6 +4,7 @@
 //! or else for some minutes, so that an owner whose connection broke finds it as it was. Where there are as many rooms as
 //! there may be, the one that has been empty for longest gives way. The lobby is always there and is nobody's.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,6 +40,8 @@ pub(crate) struct Room {
     pub(crate) owner: Option<Owner>,
     /// By name, which is the order of the lists.
     members: BTreeMap<Key, Member>,
+    /// People who are in it by way of other nodes.
+    elsewhere: BTreeMap<Key, Arc<str>>,
     /// Those who hear and have no name yet: clients that have said nothing so far.
     listeners: HashSet<ConnectionId>,
     /// Comings and goings that wait to be told together.
@@ -46,6 +49,7 @@ pub(crate) struct Room {
     /// Something said in it has been stored, and so has its owner.
     pub(crate) has_history: bool,
     empty_since: Option<Instant>,
+    is_lobby: bool,
 }
 
 /// Whose room it is: a session's, so that it stays theirs when they come back.
@@ -79,7 +83,7 @@ pub(crate) struct Member {
 
 impl Rooms {
     pub(crate) fn new(limit: usize) -> Self {
-        let lobby = Room::new(LOBBY, None);
+        let lobby = Room { is_lobby: true, ..Room::new(LOBBY, None) };
         Self { rooms: BTreeMap::from([(Key::of(LOBBY), lobby)]), limit: limit.max(1) }
     }
 
@@ -96,18 +100,16 @@ impl Rooms {
         &mut self,
         key: &Key,
         name: &str,
-        owner: impl FnOnce() -> Owner,
+        owner: impl FnOnce() -> Option<Owner>,
     ) -> Option<&mut Room> {
         if !self.rooms.contains_key(key) && self.rooms.len() >= self.limit {
             self.drop_one_empty();
         }
         let full = self.rooms.len() >= self.limit;
         match self.rooms.entry(key.clone()) {
-            std::collections::btree_map::Entry::Occupied(entry) => Some(entry.into_mut()),
-            std::collections::btree_map::Entry::Vacant(_) if full => None,
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                Some(entry.insert(Room::new(name, Some(owner()))))
-            }
+            Entry::Occupied(entry) => Some(entry.into_mut()),
+            Entry::Vacant(_) if full => None,
+            Entry::Vacant(entry) => Some(entry.insert(Room::new(name, owner()))),
         }
     }
 
@@ -144,6 +146,14 @@ impl Rooms {
         self.rooms.len()
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Room> {
+        self.rooms.values()
+    }
+
+    pub(crate) fn entries_mut(&mut self) -> impl Iterator<Item = (&Key, &mut Room)> {
+        self.rooms.iter_mut()
+    }
+
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Room> {
         self.rooms.values_mut()
     }
@@ -151,8 +161,8 @@ impl Rooms {
     /// The fullest rooms, and the lobby first.
     pub(crate) fn list(&self) -> Vec<RoomInfo<'_>> {
         let mut rooms: Vec<&Room> = self.rooms.values().collect();
-        // The lobby has no owner. A stable sort leaves equals in the order of their names.
-        rooms.sort_by_key(|room| (room.owner.is_some(), std::cmp::Reverse(room.count())));
+        // A stable sort leaves equals in the order of their names.
+        rooms.sort_by_key(|room| (!room.is_lobby, std::cmp::Reverse(room.count())));
         rooms.truncate(LISTED_ROOMS);
         rooms
             .into_iter()
@@ -171,10 +181,12 @@ impl Room {
             name: name.into(),
             owner,
             members: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
             listeners: HashSet::new(),
             crowd: Crowd::default(),
             has_history: false,
             empty_since: None,
+            is_lobby: false,
         }
     }
 
@@ -187,12 +199,18 @@ impl Room {
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.members.len()
+        self.members.len() + self.elsewhere.len()
     }
 
     /// The first names, for a list.
     pub(crate) fn people(&self) -> Vec<&str> {
-        self.members.values().take(LISTED_PEOPLE).map(|member| &*member.name).collect()
+        let here = self.members.iter().map(|(key, member)| (key, &*member.name));
+        let elsewhere = self.elsewhere.iter().map(|(key, name)| (key, &**name));
+        let mut people: Vec<_> =
+            here.take(LISTED_PEOPLE).chain(elsewhere.take(LISTED_PEOPLE)).collect();
+        people.sort_unstable();
+        people.truncate(LISTED_PEOPLE);
+        people.into_iter().map(|(_, name)| name).collect()
     }
 
     pub(crate) fn member_mut(&mut self, name: &Key) -> Option<&mut Member> {
@@ -210,11 +228,41 @@ impl Room {
 
     pub(crate) fn remove(&mut self, name: &Key, now: Instant) -> Option<Member> {
         let member = self.members.remove(name)?;
+        self.note_empty(now);
+        Some(member)
+    }
+
+    /// Somebody on another node is in it. Says whether that is news.
+    pub(crate) fn add_elsewhere(&mut self, name: &str) -> bool {
+        self.empty_since = None;
+        self.elsewhere.insert(Key::of(name), name.into()).is_none()
+    }
+
+    pub(crate) fn remove_elsewhere(&mut self, name: &Key, now: Instant) -> bool {
+        let was_there = self.elsewhere.remove(name).is_some();
+        self.note_empty(now);
+        was_there
+    }
+
+    pub(crate) fn is_elsewhere(&self, name: &Key) -> bool {
+        self.elsewhere.contains_key(name)
+    }
+
+    /// Nobody on another node is in it any more. Says whether anybody was.
+    pub(crate) fn clear_elsewhere(&mut self, now: Instant) -> bool {
+        let any = !self.elsewhere.is_empty();
+        self.elsewhere.clear();
+        if any {
+            self.note_empty(now);
+        }
+        any
+    }
+
+    fn note_empty(&mut self, now: Instant) {
         // The lobby is never forgotten.
-        if self.members.is_empty() && self.owner.is_some() {
+        if self.count() == 0 && !self.is_lobby {
             self.empty_since = Some(now);
         }
-        Some(member)
     }
 
     pub(crate) fn listen(&mut self, id: ConnectionId) {

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use wheelhouse::ConnectionId;
 
-use crate::history::{Message, Request};
+use crate::cluster::Post;
+use crate::history::Request;
 use crate::message::{CloseCode, Event};
 use crate::names::Key;
 
@@ -33,37 +34,53 @@ pub(crate) trait Wire {
     fn close(&mut self, id: ConnectionId, code: CloseCode, reason: &str);
 }
 
-/// The history's thread and the other nodes.
+/// The history's thread, and the other nodes where there are any.
 pub(crate) trait Backstage {
     /// Leaves work for the history. Its answer comes to `Hub::answered`, in the order of the requests.
     fn keep(&self, why: Why, request: Request) -> Result<(), Busy>;
 
-    /// Tells the other nodes, if there are any.
-    fn tell_nodes(&self, news: News<'_>);
+    /// Whether this is one node of several. If so, what is said goes by them: it comes back to `Hub::news`.
+    fn has_nodes(&self) -> bool;
+
+    /// Tells the other nodes. Only where there are any.
+    fn post(&self, post: Post<Why>) -> Result<(), Busy>;
 }
 
-/// There is no room in the history's queue.
+/// There is no room in a queue.
 #[derive(Debug)]
 pub(crate) struct Busy;
 
-/// What other nodes need to know.
-#[derive(Debug)]
-pub(crate) enum News<'a> {
-    Said(&'a Message),
-    Cleared { room: &'a str, by: &'a str, through: u64 },
-}
-
-/// Why the history was asked: it comes back with the answer.
+/// Why another thread was asked: it comes back with the answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Why {
     /// A client here said it.
-    Said { by: ConnectionId },
+    Said {
+        by: ConnectionId,
+    },
     /// A client of another node said it.
     SaidElsewhere,
     /// Somebody who has just come wants to know what was said before.
-    Replay { to: ConnectionId, room: Key },
+    Replay {
+        to: ConnectionId,
+        room: Key,
+    },
     /// Somebody scrolls back.
-    Page { to: ConnectionId, room: Key },
-    Clear { by: ConnectionId, name: String, room: Key, through: u64 },
-    Owner { room: Key },
+    Page {
+        to: ConnectionId,
+        room: Key,
+    },
+    /// `by` is `None` where it was done on another node.
+    Clear {
+        by: Option<ConnectionId>,
+        name: String,
+        room: Key,
+        through: u64,
+    },
+    Owner {
+        room: Key,
+    },
+    /// A client waits to hear whether a name is its own.
+    Name {
+        of: ConnectionId,
+    },
 }

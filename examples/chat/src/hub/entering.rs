@@ -10,12 +10,13 @@ use wheelhouse::ConnectionId;
 
 use super::Hub;
 use crate::client::{Person, Stage};
+use crate::cluster::Post;
 use crate::commands::COMMANDS;
 use crate::history::Request;
 use crate::message::{Change, CloseCode, Code, Event, Hello, Refusal, distinct_rooms};
 use crate::names::{Key, checked, checked_room};
 use crate::presence::LARGE;
-use crate::rooms::{Member, Owner};
+use crate::rooms::{Member, Owner, Room};
 use crate::wire::{Why, Wire};
 
 /// Messages that a room is replayed with, at most.
@@ -163,6 +164,9 @@ impl Hub {
                 self.drop_member(wire, key, before, id);
             }
         }
+        if now.key != before.key {
+            self.tell_nodes(|| Post::Release { name: before.name.to_string() });
+        }
     }
 
     // Rooms.
@@ -188,7 +192,7 @@ impl Hub {
             return Err(Refusal::new(Code::BadRoom, text));
         }
         let user = Arc::clone(&person.name);
-        let owner = || Owner { session: Arc::clone(&session), name: Arc::clone(&user) };
+        let owner = || Some(Owner { session: Arc::clone(&session), name: Arc::clone(&user) });
         let Some(room) = self.rooms.get_or_make(key, name, owner) else {
             let text = format!("there are {} rooms, which is the most", self.rules.rooms);
             return Err(Refusal::new(Code::BadRoom, text));
@@ -206,12 +210,38 @@ impl Hub {
         if is_back {
             return Ok(());
         }
-        if room.count() > LARGE {
-            room.crowd.came(&user);
-        } else {
-            Self::announce(wire, room, Change::Join { user: &user }, Some(id));
-        }
+        Self::tell_came(wire, room, &user, Some(id));
+        self.tell_nodes(|| Post::Join { room: key.as_str().to_owned(), user: user.to_string() });
+        self.share_owner(key);
         Ok(())
+    }
+
+    /// Tells a room's people that somebody came.
+    pub(super) fn tell_came(
+        wire: &mut impl Wire,
+        room: &mut Room,
+        user: &str,
+        but: Option<ConnectionId>,
+    ) {
+        if room.count() > LARGE {
+            room.crowd.came(user);
+        } else {
+            Self::announce(wire, room, Change::Join { user }, but);
+        }
+    }
+
+    /// Tells a room's people that somebody went.
+    pub(super) fn tell_went(
+        wire: &mut impl Wire,
+        room: &mut Room,
+        user: &str,
+        but: Option<ConnectionId>,
+    ) {
+        if room.count() > LARGE {
+            room.crowd.went(user);
+        } else if !wire.is_stopping() {
+            Self::announce(wire, room, Change::Leave { user }, but);
+        }
     }
 
     /// Shows the room to who has entered it, and asks for its history.
@@ -311,11 +341,11 @@ impl Hub {
             return;
         }
         self.rooms_changed = true;
-        if room.count() > LARGE {
-            room.crowd.went(&person.name);
-        } else if !wire.is_stopping() {
-            Self::announce(wire, room, Change::Leave { user: &person.name }, Some(id));
-        }
+        Self::tell_went(wire, room, &person.name, Some(id));
+        self.tell_nodes(|| Post::Leave {
+            room: key.as_str().to_owned(),
+            user: person.name.to_string(),
+        });
     }
 
     // Names.
@@ -339,6 +369,7 @@ impl Hub {
         for at in &was.rooms {
             self.rename_member(wire, at, &was, &name, id);
         }
+        self.tell_nodes(|| Post::Nick { was: was.name.to_string(), user: name.to_string() });
         log::info!("{id}: {} is {name} now", was.name);
         Self::notice(wire, id, &format!("You are {name} now."));
         Ok(())
@@ -357,20 +388,25 @@ impl Hub {
         let Some(mut member) = room.remove(&was.key, wire.now()) else { return };
         member.name = Arc::clone(name);
         room.add(Key::of(name), member);
-        let change = Change::Nick { user: name, was: &was.name };
         if room.count() > LARGE {
-            room.crowd.went(&was.name);
-            room.crowd.came(name);
-            let event = Event::Presence { room: &room.name, change, people: room.count() };
-            wire.send(id, &event);
-        } else {
-            Self::announce(wire, room, change, None);
+            let change = Change::Nick { user: name, was: &was.name };
+            wire.send(id, &Event::Presence { room: &room.name, change, people: room.count() });
         }
+        Self::tell_renamed(wire, room, &was.name, name);
         let session = self.clients.get(&id).map(|client| &client.session);
         if let Some(owner) = room.owner.as_mut().filter(|owner| Some(&owner.session) == session) {
             owner.name = Arc::clone(name);
             self.keep_owner(at);
             self.rooms_changed = true;
+        }
+    }
+    /// Tells a room's people that somebody has another name.
+    pub(super) fn tell_renamed(wire: &mut impl Wire, room: &mut Room, was: &str, user: &str) {
+        if room.count() > LARGE {
+            room.crowd.went(was);
+            room.crowd.came(user);
+        } else {
+            Self::announce(wire, room, Change::Nick { user, was }, None);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What comes back from the history's thread, and from other nodes: messages to be shown, pages, rooms that are clear.
+//! What comes back from the history's thread: messages to be shown, pages, rooms that are clear.
 //!
 //! Answers come in the order of the requests. That order is the one in which everybody in a room sees its messages.
 
@@ -8,7 +8,7 @@ use super::Hub;
 use crate::history::{Answer, Kind, Message, Reply, Request, StoreError};
 use crate::message::{Code, Event, Level, Refusal, Said};
 use crate::names::Key;
-use crate::wire::{News, Why, Wire};
+use crate::wire::{Why, Wire};
 
 impl Hub {
     /// What the history has done.
@@ -35,11 +35,10 @@ impl Hub {
                     Ok(_) => {
                         log::info!("{name} has cleared {room}");
                         self.cleared(wire, &room, &name, through);
-                        let room = room.as_str();
-                        self.backstage.tell_nodes(News::Cleared { room, by: &name, through });
                     }
                     Err(error) => {
                         self.count_fault(&error);
+                        let Some(by) = by else { continue };
                         let text = format!("the room was not cleared: {error}");
                         self.refuse(wire, by, &Refusal::new(Code::Storage, text), None);
                     }
@@ -50,6 +49,7 @@ impl Hub {
                         log::warn!("the owner of {room} is not on disk: {error}");
                     }
                 }
+                Why::Name { .. } => {} // no question to the history
             }
         }
     }
@@ -65,7 +65,6 @@ impl Hub {
             Ok(Reply::Stored(message)) => {
                 let sender = self.sender(&message, by);
                 self.show(wire, &message, Some(sender));
-                self.backstage.tell_nodes(News::Said(&message));
                 self.acknowledge(wire, &message, sender, (message.id, message.ts, &message.room));
                 self.note_history(&Key::of(&message.room));
             }
@@ -80,7 +79,6 @@ impl Hub {
                 let Some(message) = &error.message else { return };
                 let sender = self.sender(message, by);
                 self.show(wire, message, Some(sender));
-                self.backstage.tell_nodes(News::Said(message));
                 let text = format!("shown, but not kept: {error}");
                 let nonce = message.nonce.as_ref().map(|nonce| &*nonce.nonce);
                 self.refuse(wire, sender, &Refusal::new(Code::Storage, text), nonce);
@@ -114,7 +112,12 @@ impl Hub {
     }
 
     /// Shows a message to all in its room; to its sender with the nonce.
-    fn show(&mut self, wire: &mut impl Wire, message: &Message, sender: Option<ConnectionId>) {
+    pub(super) fn show(
+        &mut self,
+        wire: &mut impl Wire,
+        message: &Message,
+        sender: Option<ConnectionId>,
+    ) {
         self.last_shown = self.last_shown.max(message.id);
         let Some(room) = self.rooms.get(&Key::of(&message.room)) else { return };
         let apart = sender.filter(|_| message.nonce.is_some());
@@ -178,41 +181,11 @@ impl Hub {
     pub(super) fn keep_owner(&mut self, key: &Key) {
         let Some(room) = self.rooms.get_mut(key).filter(|room| room.has_history) else { return };
         let Some(owner) = &room.owner else { return };
-        let (name, owner) = (key.as_str().to_owned(), Some(owner.to_stored()));
-        let request = Request::SetOwner { room: name, owner };
+        let owner = owner.to_stored();
+        let request = Request::SetOwner { room: key.as_str().to_owned(), owner: Some(owner) };
         if self.backstage.keep(Why::Owner { room: key.clone() }, request).is_err() {
             room.has_history = false;
         }
-    }
-
-    // Other nodes.
-
-    /// A client of another node has said something: it is stored here as well, and shown when it is.
-    pub(crate) fn said_elsewhere(&mut self, wire: &mut impl Wire, message: Message) {
-        self.ids.observe(message.id);
-        let request = Request::Append(message.clone());
-        if self.backstage.keep(Why::SaidElsewhere, request).is_err() {
-            // Better shown and not kept than neither.
-            self.counts.busy += 1;
-            self.show(wire, &message, None);
-        }
-    }
-
-    /// A room's owner has cleared it on another node.
-    pub(crate) fn cleared_elsewhere(
-        &mut self,
-        wire: &mut impl Wire,
-        room: &str,
-        by: &str,
-        through: u64,
-    ) {
-        let key = Key::of(room);
-        let request = Request::Clear { room: room.to_owned(), through };
-        if self.backstage.keep(Why::Owner { room: key.clone() }, request).is_err() {
-            self.counts.busy += 1;
-            log::warn!("{room} was cleared on another node and is not here: the history is busy");
-        }
-        self.cleared(wire, &key, by, through);
     }
 }
 

@@ -3,6 +3,7 @@
 use wheelhouse::ConnectionId;
 
 use super::Hub;
+use crate::cluster::Post;
 use crate::commands::{self, Command, Input};
 use crate::history::{Kind, Request};
 use crate::message::{Code, Event, Refusal};
@@ -94,10 +95,13 @@ impl Hub {
         }
         // All that has an id by now: what is said from here on is not meant.
         let through = self.ids.last();
-        let name = self.person(id)?.name.to_string();
-        let request = Request::Clear { room: key.as_str().to_owned(), through };
-        let why = Why::Clear { by: id, name, room: key, through };
-        let left = self.backstage.keep(why, request);
+        let (name, room) = (self.person(id)?.name.to_string(), key.as_str().to_owned());
+        let left = if self.backstage.has_nodes() {
+            self.backstage.post(Post::Clear { room, through, by: name })
+        } else {
+            let why = Why::Clear { by: Some(id), name, room: key, through };
+            self.backstage.keep(why, Request::Clear { room, through })
+        };
         left.map_err(|busy| self.busy(busy))
     }
 }

@@ -7,6 +7,7 @@
 use wheelhouse::ConnectionId;
 
 use super::Hub;
+use crate::cluster::{Post, Private};
 use crate::commands::Input;
 use crate::history::{Kind, Message, Nonce, Request};
 use crate::message::{Code, Event, Refusal, printable};
@@ -74,7 +75,12 @@ impl Hub {
             }),
         };
         self.counts.messages += 1;
-        let left = self.backstage.keep(Why::Said { by: id }, Request::Append(message));
+        let why = Why::Said { by: id };
+        let left = if self.backstage.has_nodes() {
+            self.backstage.post(Post::Message { tag: why, message })
+        } else {
+            self.backstage.keep(why, Request::Append(message))
+        };
         left.map_err(|busy| self.busy(busy))
     }
 
@@ -93,11 +99,17 @@ impl Hub {
         nonce: Option<&str>,
     ) -> Result<(), Refusal> {
         let from = self.person(id)?;
+        let ts = wire.unix_ms();
+        if self.backstage.has_nodes() && self.is_elsewhere(to) {
+            let (id, user) = (self.ids.next(ts), from.name.to_string());
+            let private = Private { id, ts, user, to: to.to_owned(), text: text.to_owned() };
+            let left = self.backstage.post(Post::Private { private });
+            return left.map_err(|busy| self.busy(busy)); // it comes back to both
+        }
         let Some(&other) = self.names.get(&Key::of(to)) else {
             return Err(Refusal::new(Code::NoSuchUser, format!("nobody here is called {to}")));
         };
         let to = &self.person(other)?.name;
-        let ts = wire.unix_ms();
         let (message, user) = (self.ids.next(ts), &from.name);
         let to_sender = Event::Private { id: message, ts, user, to, text, nonce };
         wire.send(id, &to_sender);
@@ -138,6 +150,10 @@ impl Hub {
         {
             let event = Event::Typing { room: &room.name, user: &person.name };
             wire.publish(room.watchers(Some(id)), &event);
+            if self.backstage.has_nodes() {
+                let (room, user) = (key.as_str().to_owned(), person.name.to_string());
+                drop(self.backstage.post(Post::Typing { room, user })); // or they miss it
+            }
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The hub with no socket, no disk and no clock: a [`World`] says what has happened, and looks at what was sent.
 
+mod nodes;
 mod people;
 mod rooms;
 mod talk;
@@ -17,13 +18,14 @@ use wheelhouse::codec::BytesCodec;
 use wheelhouse::testing::Simulation;
 
 use super::{Hub, Rules};
+use crate::cluster::Post;
 use crate::history::{
     Answer, Fault, Message, Opened, Reply, Request, Room as StoredRoom, StoreError,
 };
 use crate::ids::Ids;
 use crate::message::{CloseCode, Event, Limits};
 use crate::pace::Rate;
-use crate::wire::{Backstage, Busy, News, Why, Wire};
+use crate::wire::{Backstage, Busy, Why, Wire};
 
 /// 2026-11-21, give or take.
 const WALL_MS: u64 = 1_795_219_200_000;
@@ -37,8 +39,9 @@ pub(super) struct Shelf {
     /// The next appends fail so.
     pub(super) fault: Option<Fault>,
     pub(super) is_full: bool,
-    /// What other nodes were told of.
-    pub(super) news: Vec<String>,
+    /// Whether there are other nodes, and what they were told.
+    pub(super) has_nodes: bool,
+    pub(super) posted: Vec<Post<Why>>,
 }
 
 struct ShelfOf(Rc<RefCell<Shelf>>);
@@ -53,8 +56,15 @@ impl Backstage for ShelfOf {
         Ok(())
     }
 
-    fn tell_nodes(&self, news: News<'_>) {
-        self.0.borrow_mut().news.push(format!("{news:?}"));
+    fn has_nodes(&self) -> bool {
+        self.0.borrow().has_nodes
+    }
+
+    fn post(&self, post: Post<Why>) -> Result<(), Busy> {
+        let mut shelf = self.0.borrow_mut();
+        assert!(shelf.has_nodes, "{post:?} to nobody");
+        shelf.posted.push(post);
+        Ok(())
     }
 }
 

@@ -1,0 +1,312 @@
+//! The hub as one node of several: what it asks of the others, and what it does about what they say (`cluster.rs`).
+//!
+//! What is said here goes by the others before it is stored, so that all nodes store and show the same in one order; a
+//! name is asked for before it is taken. The second takes a moment, so the frame that needs the name waits, and those
+//! behind it wait with it. Alone, a server does none of this, and asks nobody.
+
+use wheelhouse::ConnectionId;
+
+use super::Hub;
+use crate::client::Client;
+use crate::cluster::{Event as News, Post, Private};
+use crate::commands::{Command, Input};
+use crate::history::{Message, Request as ToHistory};
+use crate::message::{CloseCode, Code, Event, Level, Refusal, Request};
+use crate::names::{Key, checked};
+use crate::presence::LARGE;
+use crate::rooms::Owner;
+use crate::wire::{Why, Wire};
+
+/// Frames that may wait for a name.
+const PUT_OFF: usize = 32;
+
+impl Hub {
+    // What is asked of the others.
+
+    /// Tells the other nodes, if there are any. What cannot be told is lost on them until this node is back after its next
+    /// trouble; the log says so.
+    pub(super) fn tell_nodes(&self, post: impl FnOnce() -> Post<Why>) {
+        if self.backstage.has_nodes() {
+            let post = post();
+            log::trace!("to the other nodes: {post:?}");
+            if self.backstage.post(post).is_err() {
+                log::warn!("the other nodes were not told who came or went: the queue is full");
+            }
+        }
+    }
+
+    /// Tells the other nodes whose room this is, where it is somebody's.
+    pub(super) fn share_owner(&self, key: &Key) {
+        if let Some(owner) = self.rooms.get(key).and_then(|room| room.owner.as_ref()) {
+            let owner = owner.to_stored();
+            let room = key.as_str().to_owned();
+            self.tell_nodes(|| Post::Owner { room, owner, only_if_none: true });
+        }
+    }
+
+    /// Whether a frame has to wait for a name. It is kept, then, with those that come behind it.
+    pub(super) fn puts_off(
+        &mut self,
+        id: ConnectionId,
+        request: &Request<'_>,
+        frame: &str,
+    ) -> Result<bool, Refusal> {
+        if !self.backstage.has_nodes() {
+            return Ok(false);
+        }
+        let name = self.name_to_claim(id, request).map(str::to_owned);
+        let Some(client) = self.clients.get_mut(&id) else { return Ok(false) };
+        if client.put_off.is_empty() && name.is_none() {
+            return Ok(false);
+        }
+        if client.put_off.len() >= PUT_OFF {
+            let text = "your name is being looked up: wait a moment";
+            return Err(Refusal::new(Code::Busy, text));
+        }
+        if let Some(name) = name.filter(|_| client.put_off.is_empty()) {
+            let session = match request {
+                Request::Hello(hello) => hello.session.as_deref().map(str::to_owned),
+                _ => Some(client.session.to_string()),
+            };
+            let claim = Post::Claim { tag: Why::Name { of: id }, name, session };
+            let left = self.backstage.post(claim);
+            left.map_err(|busy| self.busy(busy))?;
+        }
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.put_off.push_back(frame.to_owned());
+        }
+        Ok(true)
+    }
+
+    /// The name that a frame asks for, where the other nodes have to agree: not one that is this client's already, or that
+    /// this node can refuse, or give, by itself.
+    fn name_to_claim<'a>(&self, id: ConnectionId, request: &'a Request<'_>) -> Option<&'a str> {
+        let client = self.clients.get(&id)?;
+        let name = match request {
+            Request::Hello(hello) if client.person().is_none() => &*hello.user,
+            Request::Message { user: Some(user), .. } => &**user,
+            Request::Message { text, .. } => match Input::of(text) {
+                Input::Command(Command::Nick(name)) => name,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        let key = Key::of(checked(name, self.rules.limits.name).ok()?);
+        let is_mine = client.person().is_some_and(|person| person.key == key)
+            || client.granted.as_ref() == Some(&key);
+        // Somebody here may have it: the session's own dead connection, or somebody else.
+        let is_known = self.names.contains_key(&key);
+        (!is_mine && !is_known).then(|| name.trim())
+    }
+
+    /// The nodes have agreed, or not: what has waited goes on.
+    fn claimed(&mut self, wire: &mut impl Wire, of: ConnectionId, name: &str, granted: bool) {
+        let Some(client) = self.clients.get_mut(&of) else {
+            if granted {
+                self.tell_nodes(|| Post::Release { name: name.to_owned() });
+            }
+            return;
+        };
+        let mut frames = std::mem::take(&mut client.put_off);
+        client.granted = granted.then(|| Key::of(name));
+        if !granted && let Some(refused) = frames.pop_front() {
+            let nonce = match Request::parse(&refused) {
+                Ok(Request::Message { nonce, .. }) => nonce,
+                _ => None,
+            };
+            let text = format!("the name {name} is taken: choose another");
+            self.refuse(wire, of, &Refusal::new(Code::NameTaken, text), nonce.as_deref());
+        }
+        for frame in frames {
+            self.obey(wire, of, &frame);
+        }
+        let Some(client) = self.clients.get_mut(&of) else { return };
+        let unused = client
+            .granted
+            .take()
+            .filter(|key| client.person().is_none_or(|person| person.key != *key));
+        if unused.is_some() {
+            self.tell_nodes(|| Post::Release { name: name.to_owned() });
+        }
+    }
+
+    /// Whether somebody of this name is on another node.
+    pub(super) fn is_elsewhere(&self, name: &str) -> bool {
+        let key = Key::of(name);
+        !self.names.contains_key(&key) && self.rooms.iter().any(|room| room.is_elsewhere(&key))
+    }
+
+    // What the others say.
+
+    /// What has happened on other nodes, and what has come back from them.
+    pub(crate) fn news(&mut self, wire: &mut impl Wire, news: Vec<News<Why>>) {
+        for news in news {
+            log::trace!("from the other nodes: {news:?}");
+            self.hear_news(wire, news);
+        }
+    }
+
+    fn hear_news(&mut self, wire: &mut impl Wire, news: News<Why>) {
+        match news {
+            News::Up { node, unsent, forgot } => {
+                if unsent > 0 || forgot {
+                    log::warn!("node {node}: {unsent} messages never left, forgot: {forgot}");
+                }
+                self.nodes_changed(wire, None);
+            }
+            News::Down { why } => self.nodes_changed(wire, Some(&why)),
+            News::Message { tag, message } => self.said_by_all(wire, tag, message),
+            News::Private(private) => self.pass_on(wire, &private),
+            News::Typing { room, user } => {
+                let room = self.rooms.get(&Key::of(&room));
+                if let Some(room) = room.filter(|room| room.count() <= LARGE) {
+                    let event = Event::Typing { room: &room.name, user: &user };
+                    wire.publish(room.watchers(None), &event);
+                }
+            }
+            News::Join { room, user } => {
+                self.rooms_changed = true;
+                let key = Key::of(&room);
+                let Some(room) = self.rooms.get_or_make(&key, &room, || None) else { return };
+                if room.add_elsewhere(&user) {
+                    Self::tell_came(wire, room, &user, None);
+                }
+            }
+            News::Leave { room, user } => self.left_elsewhere(wire, &room, &user),
+            News::Nick { was, user } => self.renamed_elsewhere(wire, &was, &user),
+            News::Roster(people) => self.meet(wire, &people),
+            News::Claimed { tag: Why::Name { of }, name, granted } => {
+                self.claimed(wire, of, &name, granted);
+            }
+            News::Claimed { .. } => {}
+            News::TakenOver { name } => {
+                if let Some(&id) = self.names.get(&Key::of(&name)) {
+                    self.give_up(wire, id);
+                }
+            }
+            News::Renamed { was, now } => {
+                if let Some(&id) = self.names.get(&Key::of(&was)) {
+                    let granted = Some(Key::of(&now));
+                    self.clients.entry(id).and_modify(|client| client.granted = granted);
+                    if let Err(refusal) = self.rename(wire, id, &now) {
+                        log::error!("{was} cannot be {now}: {}", refusal.text);
+                    }
+                }
+            }
+            News::Clear { room, through, by } => {
+                let key = Key::of(&room);
+                let why = Why::Clear { by: None, name: by, room: key, through };
+                if self.backstage.keep(why, ToHistory::Clear { room, through }).is_err() {
+                    self.counts.busy += 1;
+                    log::warn!("a room was cleared elsewhere and is not here: the queue is full");
+                }
+            }
+            News::Owner { room, owner } => {
+                let key = Key::of(&room);
+                if let Some(room) = self.rooms.get_mut(&key) {
+                    room.owner = Owner::from_stored(&owner);
+                    self.keep_owner(&key);
+                }
+            }
+            News::Gap { missed } => {
+                log::error!("{missed} events of other nodes are lost: histories differ now");
+            }
+        }
+    }
+
+    /// A message in its place among those of all nodes: to be stored, and then shown.
+    fn said_by_all(&mut self, wire: &mut impl Wire, tag: Option<Why>, message: Message) {
+        self.ids.observe(message.id);
+        let why = tag.unwrap_or(Why::SaidElsewhere);
+        if self.backstage.keep(why, ToHistory::Append(message.clone())).is_err() {
+            // The others show it, so it is shown: better not kept than neither.
+            self.counts.busy += 1;
+            self.show(wire, &message, None);
+        }
+    }
+
+    fn pass_on(&self, wire: &mut impl Wire, private: &Private) {
+        let Private { id, ts, user, to, text } = private;
+        let event = Event::Private { id: *id, ts: *ts, user, to, text, nonce: None };
+        let (user, to) = (Key::of(user), Key::of(to));
+        let both = [Some(&user), Some(&to).filter(|to| **to != user)];
+        let here = both.into_iter().flatten().filter_map(|key| self.names.get(key).copied());
+        wire.publish(here, &event);
+    }
+
+    fn left_elsewhere(&mut self, wire: &mut impl Wire, room: &str, user: &str) {
+        self.rooms_changed = true;
+        let now = wire.now();
+        let Some(room) = self.rooms.get_mut(&Key::of(room)) else { return };
+        if room.remove_elsewhere(&Key::of(user), now) {
+            Self::tell_went(wire, room, user, None);
+        }
+    }
+
+    fn renamed_elsewhere(&mut self, wire: &mut impl Wire, was: &str, user: &str) {
+        let now = wire.now();
+        for room in self.rooms.iter_mut() {
+            if room.remove_elsewhere(&Key::of(was), now) {
+                room.add_elsewhere(user);
+                Self::tell_renamed(wire, room, was, user);
+            }
+        }
+    }
+
+    /// Everybody who is on other nodes, in the place of whoever was thought to be.
+    fn meet(&mut self, wire: &mut impl Wire, people: &[(String, String)]) {
+        self.rooms_changed = true;
+        let now = wire.now();
+        let changed = |room: &mut crate::rooms::Room| room.clear_elsewhere(now);
+        let mut changed: Vec<Key> = self
+            .rooms
+            .entries_mut()
+            .filter_map(|(key, room)| changed(room).then(|| key.clone()))
+            .collect();
+        for (room, user) in people {
+            let key = Key::of(room);
+            if let Some(room) = self.rooms.get_or_make(&key, room, || None) {
+                room.add_elsewhere(user);
+                changed.push(key);
+            }
+        }
+        changed.sort_unstable();
+        changed.dedup();
+        for room in changed.iter().filter_map(|key| self.rooms.get(key)) {
+            let (people, count) = (room.people(), room.count());
+            let event = Event::People { room: &room.name, people, count };
+            wire.publish(room.watchers(None), &event);
+        }
+    }
+
+    /// A session of this node's has come back on another one: what is left of it here goes.
+    fn give_up(&mut self, wire: &mut impl Wire, id: ConnectionId) {
+        let rooms = self.clients.get(&id).and_then(Client::person).cloned();
+        self.forget(id);
+        if let Some(person) = rooms {
+            for key in &person.rooms {
+                self.drop_member(wire, key, &person, id);
+            }
+        }
+        wire.close(id, CloseCode::Normal, "taken over by a newer connection of this session");
+    }
+
+    /// The other nodes can be reached again, or no longer. Everybody is told when that changes.
+    fn nodes_changed(&mut self, wire: &mut impl Wire, trouble: Option<&str>) {
+        let is_up = trouble.is_none();
+        match trouble {
+            Some(why) => log::warn!("the other nodes cannot be reached: {why}"),
+            None => log::info!("the other nodes can be reached"),
+        }
+        let was = self.nodes_up.replace(is_up);
+        if was == Some(is_up) || (was.is_none() && is_up) {
+            return;
+        }
+        let (level, text) = if is_up {
+            (Level::Info, "The other servers can be reached again.")
+        } else {
+            (Level::Warn, "The other servers cannot be reached: you see those on this one alone.")
+        };
+        wire.publish(self.clients.keys().copied(), &Event::Notice { level, text, room: None });
+    }
+}

@@ -1,0 +1,203 @@
+//! One node of several: what it asks the others, and what it does about what they say.
+
+use serde_json::{Value, json};
+use wheelhouse::ConnectionId;
+
+use super::{Shelf, World, kinds, rules, texts};
+use crate::cluster::{Event, Post, Private};
+use crate::history::{Kind, Message};
+use crate::message::CloseCode;
+use crate::wire::Why;
+
+fn one_of_several() -> World {
+    World::with(rules(), Shelf { has_nodes: true, ..Shelf::default() })
+}
+
+impl World {
+    fn posted(&mut self) -> Vec<Post<Why>> {
+        std::mem::take(&mut self.shelf.borrow_mut().posted)
+    }
+
+    fn news(&mut self, news: Event<Why>) {
+        self.with_wire(|hub, wire| hub.news(wire, vec![news]));
+    }
+
+    /// Grants, or not, the name that is asked for.
+    fn answer_claim(&mut self, granted: bool) {
+        let posted = self.posted();
+        let [Post::Claim { tag, name, .. }] = &posted[..] else { panic!("a claim: {posted:?}") };
+        self.news(Event::Claimed { tag: tag.clone(), name: name.clone(), granted });
+    }
+
+    fn named(&mut self, name: &str) -> ConnectionId {
+        let id = self.connect();
+        self.say(id, hello(name));
+        self.answer_claim(true);
+        let heard = self.heard(id);
+        assert_eq!(kinds(&heard), ["welcome", "joined", "history"]);
+        self.posted();
+        id
+    }
+}
+
+fn hello(name: &str) -> Value {
+    json!({"type": "hello", "user": name, "session": format!("session-of-{name}")})
+}
+
+fn far(id: u64, text: &str) -> Message {
+    let (room, user) = ("lobby".to_owned(), "far".to_owned());
+    Message { id, room, ts: 5, user, text: text.to_owned(), kind: Kind::Message, nonce: None }
+}
+
+#[test]
+fn a_name_is_asked_for_and_what_comes_behind_waits() {
+    let mut world = one_of_several();
+    let ann = world.connect();
+    world.say(ann, hello("ann"));
+    world.say(ann, json!({"type": "message", "text": "hi"}));
+    assert!(world.heard(ann).is_empty());
+    world.answer_claim(true);
+    assert_eq!(kinds(&world.heard(ann)), ["welcome", "joined", "history"]);
+    let posted = world.posted();
+    assert!(matches!(&posted[0], Post::Join { room, user } if room == "lobby" && user == "ann"));
+    let Post::Message { tag, message } = posted[1].clone() else { panic!("{posted:?}") };
+    assert_eq!(world.shelf.borrow().kept.len(), 0, "the nodes say where its place is");
+    world.news(Event::Message { tag: Some(tag), message });
+    assert_eq!(texts(&world.heard(ann)), ["hi"]);
+    assert_eq!(world.shelf.borrow().kept.len(), 1);
+    world.leave(ann);
+    let posted = world.posted();
+    assert!(matches!(&posted[..], [Post::Leave { .. }, Post::Release { .. }]), "{posted:?}");
+}
+
+#[test]
+fn a_name_that_is_taken_elsewhere_is_taken() {
+    let mut world = one_of_several();
+    let ann = world.connect();
+    world.say(ann, json!({"text": "hi", "user": "ann", "nonce": "n1"}));
+    world.answer_claim(false);
+    let error = world.heard_one(ann);
+    assert_eq!((&error["code"], &error["nonce"]), (&json!("name_taken"), &json!("n1")));
+    world.say(ann, hello("anna"));
+    world.answer_claim(true);
+    assert_eq!(world.heard(ann)[0]["user"], "anna");
+    world.posted();
+    world.say(ann, json!({"text": "/nick ann"}));
+    world.answer_claim(false);
+    assert_eq!(world.heard_one(ann)["code"], "name_taken");
+    world.say(ann, json!({"text": "/nick andrea"}));
+    world.answer_claim(true);
+    assert_eq!(kinds(&world.heard(ann)), ["presence", "notice"]);
+    let posted = world.posted();
+    assert!(
+        matches!(&posted[..], [Post::Nick { was, user }] if was == "anna" && user == "andrea"),
+        "{posted:?}"
+    );
+    // Who goes while it waits leaves no name behind.
+    let gone = world.connect();
+    world.say(gone, hello("gone"));
+    world.leave(gone);
+    world.answer_claim(true);
+    assert!(matches!(&world.posted()[..], [Post::Release { name }] if name == "gone"));
+}
+
+#[test]
+fn what_other_nodes_say_is_kept_and_shown_once() {
+    let mut world = one_of_several();
+    let ann = world.named("ann");
+    let message = far(1 << 52, "hi");
+    world.news(Event::Message { tag: None, message });
+    assert_eq!(texts(&world.heard(ann)), ["hi"]);
+    assert_eq!(world.shelf.borrow().kept.len(), 1);
+    let private = Private {
+        id: 7,
+        ts: 7,
+        user: "far".to_owned(),
+        to: "ANN".to_owned(),
+        text: "psst".to_owned(),
+    };
+    world.news(Event::Private(private));
+    assert_eq!(world.heard_one(ann)["type"], "private");
+    world.news(Event::Typing { room: "lobby".to_owned(), user: "far".to_owned() });
+    assert_eq!(world.heard_one(ann)["type"], "typing");
+    world.news(Event::Clear { room: "lobby".to_owned(), through: 1 << 52, by: "far".to_owned() });
+    assert_eq!(world.heard_one(ann)["type"], "clear");
+    assert!(world.shelf.borrow().kept.is_empty());
+}
+
+#[test]
+fn people_elsewhere_are_people() {
+    let mut world = one_of_several();
+    let ann = world.named("ann");
+    let (room, user) = ("lobby".to_owned(), "far".to_owned());
+    world.news(Event::Join { room: room.clone(), user: user.clone() });
+    let came = world.heard_one(ann);
+    assert_eq!((&came["event"], &came["people"]), (&json!("join"), &json!(2)));
+    world.news(Event::Nick { was: "far".to_owned(), user: "away".to_owned() });
+    assert_eq!(world.heard_one(ann)["event"], "nick");
+    world.say(ann, json!({"text": "/who"}));
+    assert_eq!(world.heard_one(ann)["people"], json!(["ann", "away"]));
+    world.say(ann, json!({"text": "/msg away hi"}));
+    assert!(matches!(&world.posted()[..], [Post::Private { private }] if private.to == "away"));
+    world.news(Event::Leave { room, user: "away".to_owned() });
+    assert_eq!(world.heard_one(ann)["event"], "leave");
+    world.say(ann, json!({"text": "/msg away hi"}));
+    assert_eq!(world.heard_one(ann)["code"], "no_such_user");
+    let people = vec![("lobby".to_owned(), "x".to_owned()), ("den".to_owned(), "y".to_owned())];
+    world.news(Event::Roster(people));
+    assert_eq!(world.heard_one(ann)["people"], json!(["ann", "x"]));
+    world.say(ann, json!({"text": "/rooms"}));
+    assert_eq!(world.heard_one(ann)["count"], 2);
+    world.news(Event::Roster(Vec::new()));
+    assert_eq!(world.heard_one(ann)["people"], json!(["ann"]));
+}
+
+#[test]
+fn the_owner_is_the_one_that_all_nodes_agree_on() {
+    let mut world = one_of_several();
+    let ann = world.named("ann");
+    world.say(ann, json!({"text": "/join den"}));
+    let posted = world.posted();
+    let shared = posted
+        .iter()
+        .any(|post| matches!(post, Post::Owner { room, only_if_none: true, .. } if room == "den"));
+    assert!(shared, "{posted:?}");
+    let owner = "session-of-far far".to_owned();
+    world.news(Event::Owner { room: "den".to_owned(), owner });
+    world.forget();
+    world.say(ann, json!({"text": "/clear room"}));
+    let error = world.heard_one(ann);
+    assert_eq!(error["code"], "not_owner");
+    assert!(error["text"].as_str().is_some_and(|text| text.contains("far's")), "{error}");
+}
+
+#[test]
+fn a_session_that_went_elsewhere_is_gone_here() {
+    let mut world = one_of_several();
+    let (ann, bob) = (world.named("ann"), world.named("bob"));
+    world.forget();
+    world.news(Event::TakenOver { name: "ann".to_owned() });
+    let (id, code, _) = world.closed().pop().expect("closed");
+    assert_eq!((id, code), (ann, CloseCode::Normal));
+    assert_eq!(world.heard_one(bob)["event"], "leave");
+    let posted = world.posted();
+    assert!(matches!(&posted[..], [Post::Leave { .. }]), "the name is no longer ours: {posted:?}");
+    world.news(Event::Renamed { was: "bob".to_owned(), now: "bob-2".to_owned() });
+    assert_eq!(world.heard(bob)[0]["user"], "bob-2");
+}
+
+#[test]
+fn everybody_is_told_once_that_the_others_are_lost_and_found() {
+    let mut world = one_of_several();
+    let ann = world.named("ann");
+    let up = Event::Up { node: 1, unsent: 0, forgot: false };
+    world.news(up.clone());
+    assert!(world.heard(ann).is_empty(), "nobody had missed them");
+    let down = Event::Down { why: "refused".to_owned() };
+    world.news(down.clone());
+    assert_eq!(world.heard_one(ann)["level"], "warn");
+    world.news(down);
+    assert!(world.heard(ann).is_empty(), "once");
+    world.news(up);
+    assert_eq!(world.heard_one(ann)["level"], "info");
+}
