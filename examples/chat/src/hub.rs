@@ -43,9 +43,9 @@ const CLIENTS_PER_PUSHED_SECOND: usize = 1_000;
 /// What the hub holds its clients to.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
-    /// The name of this server among several.
-    pub(crate) node: String,
     pub(crate) limits: Limits,
+    /// Messages in a page of history, and in what a room is replayed with, at most.
+    pub(crate) page: u32,
     pub(crate) rooms: usize,
     pub(crate) rooms_per_client: usize,
     pub(crate) connections_per_address: usize,
@@ -100,12 +100,11 @@ impl Hub {
         ids: Arc<Ids>,
         opened: &Opened,
         backstage: Box<dyn Backstage>,
-        now: Instant,
     ) -> Self {
         let mut rooms = Rooms::new(rules.rooms);
         for room in &opened.rooms {
             let owner = room.owner.as_deref().and_then(Owner::from_stored);
-            rooms.restore(Key::of(&room.name), owner, now);
+            rooms.restore(Key::of(&room.name), owner);
         }
         ids.observe(opened.last_id);
         Self {

@@ -33,7 +33,7 @@ pub(crate) enum Request<'a> {
     History {
         room: Option<Cow<'a, str>>,
         before: Option<u64>,
-        limit: Option<usize>,
+        limit: Option<u32>,
     },
     Typing {
         room: Option<Cow<'a, str>>,
@@ -67,7 +67,7 @@ struct Fields<'a> {
     #[serde(borrow)]
     rooms: Option<BTreeMap<Cow<'a, str>, u64>>,
     before: Option<u64>,
-    limit: Option<usize>,
+    limit: Option<u32>,
 }
 
 impl<'a> Request<'a> {
@@ -304,22 +304,13 @@ impl Event<'_> {
     }
 }
 
-/// The close codes of RFC 6455 that the server uses itself; the library sends others on its own.
+/// Why the server closes a connection of its own accord; the library has more reasons, and closes by itself then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum CloseCode {
     /// 1000: there is nothing more to say.
     Normal,
     /// 1008: this peer does what it may not.
     Policy,
-}
-
-impl CloseCode {
-    pub(crate) fn number(self) -> u16 {
-        match self {
-            Self::Normal => 1000,
-            Self::Policy => 1008,
-        }
-    }
 }
 
 /// Without what would ring a terminal's bell or move its cursor; line breaks and tabs stay.

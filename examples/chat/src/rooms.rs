@@ -48,6 +48,7 @@ pub(crate) struct Room {
     pub(crate) crowd: Crowd,
     /// Something said in it has been stored, and so has its owner.
     pub(crate) has_history: bool,
+    /// Since when nobody has been in it, where somebody was before.
     empty_since: Option<Instant>,
     is_lobby: bool,
 }
@@ -115,7 +116,8 @@ impl Rooms {
 
     /// Room for one more, if there is a room that nobody is in.
     fn drop_one_empty(&mut self) {
-        let empty = self.rooms.iter().filter(|(_, room)| room.empty_since.is_some());
+        let empty = self.rooms.iter().filter(|(_, room)| room.count() == 0 && !room.is_lobby);
+        // `None` comes first: a room that nobody has been in since the start.
         let longest = empty.min_by_key(|(_, room)| room.empty_since).map(|(key, _)| key.clone());
         if let Some(key) = longest {
             self.rooms.remove(&key);
@@ -123,11 +125,10 @@ impl Rooms {
     }
 
     /// A room from before the server's last start: nobody is in it.
-    pub(crate) fn restore(&mut self, key: Key, owner: Option<Owner>, now: Instant) {
+    pub(crate) fn restore(&mut self, key: Key, owner: Option<Owner>) {
         if self.rooms.len() < self.limit && !self.rooms.contains_key(&key) {
             let mut room = Room::new(key.as_str(), owner);
             room.has_history = true;
-            room.empty_since = Some(now);
             self.rooms.insert(key, room);
         }
     }

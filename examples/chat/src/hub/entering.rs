@@ -19,9 +19,6 @@ use crate::presence::LARGE;
 use crate::rooms::{Member, Owner, Room};
 use crate::wire::{Why, Wire};
 
-/// Messages that a room is replayed with, at most.
-pub(super) const REPLAY: u32 = 100;
-
 /// What somebody who enters has seen of a room already.
 #[derive(Clone, Copy, Debug)]
 enum Seen {
@@ -138,7 +135,7 @@ impl Hub {
         log::info!("{id}: is {}", person.name);
         let rooms = person.rooms.iter().map(|key| self.spelled(key)).collect();
         let limits = self.rules.limits;
-        let (user, node) = (&*person.name, &*self.rules.node);
+        let (user, node) = (&*person.name, &*format!("n{}", self.ids.node()));
         wire.send(id, &Event::Welcome { user, node, rooms, limits, commands: COMMANDS });
     }
 
@@ -247,11 +244,11 @@ impl Hub {
     /// Shows the room to who has entered it, and asks for its history.
     fn tell_joined(&mut self, wire: &mut impl Wire, id: ConnectionId, key: &Key, seen: Seen) {
         self.show_room(wire, id, key);
-        let room = key.as_str().to_owned();
+        let (room, limit) = (key.as_str().to_owned(), self.rules.page);
         let request = match seen {
-            Seen::Nothing => Request::Before { room, before: None, limit: REPLAY },
-            Seen::After(id) => Request::Before { room, before: Some(id + 1), limit: REPLAY },
-            Seen::UpTo(since) => Request::Since { room, since, limit: REPLAY },
+            Seen::Nothing => Request::Before { room, before: None, limit },
+            Seen::After(id) => Request::Before { room, before: Some(id + 1), limit },
+            Seen::UpTo(since) => Request::Since { room, since, limit },
         };
         let why = Why::Replay { to: id, room: key.clone() };
         if self.backstage.keep(why, request).is_err() {

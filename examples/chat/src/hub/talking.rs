@@ -15,9 +15,8 @@ use crate::names::Key;
 use crate::presence::LARGE;
 use crate::wire::{Busy, Why, Wire};
 
-/// Messages in one page, where a client names no number, and at most.
-const PAGE: usize = 50;
-const LARGEST_PAGE: usize = 100;
+/// Messages in one page, where a client names no number.
+const PAGE: u32 = 50;
 
 impl Hub {
     /// A text: a command, or a message to a room.
@@ -125,10 +124,10 @@ impl Hub {
         id: ConnectionId,
         room: Option<&str>,
         before: Option<u64>,
-        limit: Option<usize>,
+        limit: Option<u32>,
     ) -> Result<(), Refusal> {
         let key = self.room_of(id, room)?;
-        let limit = limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE) as u32;
+        let limit = limit.unwrap_or(PAGE).clamp(1, self.rules.page);
         let request = Request::Before { room: key.as_str().to_owned(), before, limit };
         let left = self.backstage.keep(Why::Page { to: id, room: key }, request);
         left.map_err(|busy| self.busy(busy))

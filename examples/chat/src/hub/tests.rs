@@ -154,7 +154,7 @@ pub(super) struct World {
 
 pub(super) fn rules() -> Rules {
     Rules {
-        node: "n1".to_owned(),
+        page: 100,
         limits: Limits { text: 100, name: 32, room: 32 },
         rooms: 50,
         rooms_per_client: 5,
@@ -182,7 +182,7 @@ impl World {
         let shelf = Rc::new(RefCell::new(shelf));
         let backstage = Box::new(ShelfOf(Rc::clone(&shelf)));
         let now = Instant::now();
-        let hub = Hub::new(rules, Arc::new(Ids::new(1)), &opened, backstage, now);
+        let hub = Hub::new(rules, Arc::new(Ids::new(1)), &opened, backstage);
         let (frames, closed) = (Vec::new(), Vec::new());
         let wire = Sent { now, elapsed: Duration::ZERO, frames, closed };
         Self { hub, shelf, wire, ids: some_ids(400).into_iter() }
