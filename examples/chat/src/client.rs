@@ -10,8 +10,8 @@ use wheelhouse::ConnectionId;
 use crate::names::Key;
 use crate::pace::{Bucket, Rate};
 
-/// Frames of any kind from one client: typing and history, too.
-pub(crate) const FRAMES: Rate = Rate { per_second: 20, burst: 60 };
+/// Frames from one client that are no messages (typing, history) on top of those that are.
+pub(crate) const OTHER_FRAMES: Rate = Rate { per_second: 15, burst: 50 };
 
 /// Refusals that a client may collect before it is sent away: forty at once, and one a second.
 pub(crate) const PATIENCE: Rate = Rate { per_second: 1, burst: 40 };
@@ -53,6 +53,8 @@ pub(crate) struct Client {
     pub(crate) messages: Bucket,
     patience: Bucket,
     typing: Bucket,
+    /// Pages of history that it waits for.
+    pub(crate) pages: usize,
     /// The name that it may take, by the word of all nodes.
     pub(crate) granted: Option<Key>,
     /// Frames that wait until the nodes have agreed on its name: the one that needs it, and those behind.
@@ -81,6 +83,7 @@ impl Client {
             messages,
             patience,
             typing,
+            pages: 0,
             granted,
             put_off,
         }

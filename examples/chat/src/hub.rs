@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use wheelhouse::ConnectionId;
 
-use crate::client::{Client, FRAMES, Person, subscriber};
+use crate::client::{Client, OTHER_FRAMES, Person, subscriber};
 use crate::cluster::Post;
 use crate::history::Opened;
 use crate::ids::Ids;
@@ -44,8 +44,13 @@ const CLIENTS_PER_PUSHED_SECOND: usize = 1_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     pub(crate) limits: Limits,
-    /// Messages in a page of history, and in what a room is replayed with, at most.
+    /// Messages in a page of history, at most.
     pub(crate) page: u32,
+    /// Messages that a room is replayed with to who enters, at most.
+    pub(crate) replay: u32,
+    /// Bytes that may wait for a client. Half of them are for the histories of all its rooms together, so that who enters
+    /// many at once is not taken for a slow reader.
+    pub(crate) outbox: usize,
     pub(crate) rooms: usize,
     pub(crate) rooms_per_client: usize,
     pub(crate) connections_per_address: usize,
@@ -221,7 +226,8 @@ impl Hub {
         let Some(client) = self.clients.get_mut(&id) else {
             return Err(Refusal::new(Code::BadRequest, "the connection is closing"));
         };
-        client.frames.take(FRAMES, wire.now()).map_err(|wait| {
+        let rate = self.rules.client_rate.plus(OTHER_FRAMES);
+        client.frames.take(rate, wire.now()).map_err(|wait| {
             Refusal::new(Code::RateLimited, format!("too many frames: rest for {wait:.1?}"))
         })
     }

@@ -120,6 +120,8 @@ fn rules(settings: &Settings) -> Rules {
             room: settings.name_limit,
         },
         page: settings.page,
+        replay: settings.history.min(LONGEST_REPLAY),
+        outbox: settings.outbox,
         rooms: settings.rooms,
         rooms_per_client: ROOMS_PER_CLIENT,
         connections_per_address: settings.address_clients,
@@ -130,3 +132,6 @@ fn rules(settings: &Settings) -> Rules {
 
 /// Rooms that one client may be in.
 const ROOMS_PER_CLIENT: usize = 20;
+
+/// Messages that a room is replayed with, however many are kept.
+const LONGEST_REPLAY: u32 = 500;

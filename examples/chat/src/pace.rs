@@ -2,11 +2,22 @@
 
 use std::time::{Duration, Instant};
 
+/// A token is a nanosecond at least.
+const FASTEST: u32 = 1_000_000_000;
+
 /// So many in a second in the long run, and so many at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rate {
     pub(crate) per_second: u32,
     pub(crate) burst: u32,
+}
+
+impl Rate {
+    /// Both together.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        let per_second = self.per_second.saturating_add(other.per_second);
+        Self { per_second, burst: self.burst.saturating_add(other.burst) }
+    }
 }
 
 /// A full bucket of a [`Rate`], less what was taken from it.
@@ -25,7 +36,7 @@ impl Bucket {
 
     /// Takes one token, or says how long it will be until there is one.
     pub(crate) fn take(&mut self, rate: Rate, now: Instant) -> Result<(), Duration> {
-        let token = Duration::from_secs(1) / rate.per_second.max(1);
+        let token = Duration::from_secs(1) / rate.per_second.clamp(1, FASTEST);
         let full_at = self.full_at.max(now) + token;
         match (full_at - now).checked_sub(token * rate.burst.max(1)) {
             Some(wait) if !wait.is_zero() => Err(wait),

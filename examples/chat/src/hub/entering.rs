@@ -244,7 +244,7 @@ impl Hub {
     /// Shows the room to who has entered it, and asks for its history.
     fn tell_joined(&mut self, wire: &mut impl Wire, id: ConnectionId, key: &Key, seen: Seen) {
         self.show_room(wire, id, key);
-        let (room, limit) = (key.as_str().to_owned(), self.rules.page);
+        let (room, limit) = (key.as_str().to_owned(), self.rules.replay);
         let request = match seen {
             Seen::Nothing => Request::Before { room, before: None, limit },
             Seen::After(id) => Request::Before { room, before: Some(id + 1), limit },

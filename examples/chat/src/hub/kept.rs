@@ -137,8 +137,12 @@ impl Hub {
         result: Result<Reply, StoreError>,
         replay: bool,
     ) {
+        let Some(client) = self.clients.get_mut(&to) else { return };
+        if !replay {
+            client.pages = client.pages.saturating_sub(1);
+        }
         let Some(client) = self.clients.get(&to) else { return };
-        let (messages, more) = match result {
+        let (mut messages, mut more) = match result {
             Ok(Reply::Page { messages, more, .. }) => (messages, more),
             Ok(_) => return,
             Err(error) => {
@@ -149,6 +153,10 @@ impl Hub {
                 return;
             }
         };
+        let rooms = client.person().map_or(1, |person| person.rooms.len().max(1));
+        let over = over_budget(&messages, self.rules.outbox / 2 / rooms);
+        messages.drain(..over);
+        more |= over > 0;
         let room = self.spelled(key);
         let own = |message: &&Message| {
             message.nonce.as_ref().is_some_and(|nonce| *nonce.session == *client.session)
@@ -188,6 +196,23 @@ impl Hub {
         }
     }
 }
+
+/// How many of the oldest do not go into so many bytes of JSON. The newest always does.
+fn over_budget(messages: &[Message], budget: usize) -> usize {
+    let mut left = budget;
+    let fits = |message: &&Message| {
+        let escapes = message.text.bytes().filter(|byte| b"\"\\\n\t".contains(byte)).count();
+        let bytes = FRAME_OF_A_MESSAGE + message.user.len() + message.text.len() + escapes;
+        let fits = bytes <= left;
+        left = left.saturating_sub(bytes);
+        fits
+    };
+    let fitting = messages.iter().rev().take_while(fits).count();
+    messages.len() - fitting.max(1).min(messages.len())
+}
+
+/// What a message has in JSON beside its user and its text, at most: names of fields, numbers, the room, a nonce.
+const FRAME_OF_A_MESSAGE: usize = 400;
 
 fn said<'a>(message: &'a Message, room: &'a str, nonce: Option<&'a str>) -> Event<'a> {
     let Message { id, ts, user, text, kind, .. } = message;

@@ -18,6 +18,9 @@ use crate::wire::{Busy, Why, Wire};
 /// Messages in one page, where a client names no number.
 const PAGE: u32 = 50;
 
+/// Pages that one client may wait for: each may be long, and all have to fit in its outbox.
+const PAGES_WAITED_FOR: usize = 4;
+
 impl Hub {
     /// A text: a command, or a message to a room.
     pub(super) fn say(
@@ -127,10 +130,16 @@ impl Hub {
         limit: Option<u32>,
     ) -> Result<(), Refusal> {
         let key = self.room_of(id, room)?;
+        if self.clients.get(&id).is_some_and(|client| client.pages >= PAGES_WAITED_FOR) {
+            let text = format!("{PAGES_WAITED_FOR} pages are on their way already");
+            return Err(Refusal::new(Code::Busy, text));
+        }
         let limit = limit.unwrap_or(PAGE).clamp(1, self.rules.page);
         let request = Request::Before { room: key.as_str().to_owned(), before, limit };
         let left = self.backstage.keep(Why::Page { to: id, room: key }, request);
-        left.map_err(|busy| self.busy(busy))
+        left.map_err(|busy| self.busy(busy))?;
+        self.clients.entry(id).and_modify(|client| client.pages += 1);
+        Ok(())
     }
 
     /// Passes on that somebody is typing. Where that cannot be, nobody needs to be told so.

@@ -154,7 +154,9 @@ pub(super) struct World {
 
 pub(super) fn rules() -> Rules {
     Rules {
-        page: 100,
+        page: 50,
+        replay: 100,
+        outbox: 1 << 20,
         limits: Limits { text: 100, name: 32, room: 32 },
         rooms: 50,
         rooms_per_client: 5,

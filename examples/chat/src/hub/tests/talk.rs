@@ -203,6 +203,15 @@ fn history_comes_in_pages_backwards() {
     world.say(bob, json!({"type": "history", "before": 6, "limit": 1_000_000}));
     let page = world.heard_one(bob);
     assert_eq!((&page["messages"][0]["id"], &page["more"]), (&json!(1), &json!(false)));
+    world.say(bob, json!({"type": "history", "limit": 1_000_000}));
+    let page = world.heard_one(bob);
+    assert_eq!(page["messages"].as_array().map(Vec::len), Some(50), "a page has an end");
+    for _ in 0..5 {
+        world.say_only(bob, json!({"type": "history"}));
+    }
+    assert_eq!(world.heard_one(bob)["code"], "busy", "four at a time");
+    world.settle();
+    assert_eq!(world.heard(bob).len(), 4);
     world.say(bob, json!({"type": "history", "room": "secret"}));
     assert_eq!(world.heard_one(bob)["code"], "not_in_room");
     // New ids are greater than any that the history has.
@@ -343,4 +352,30 @@ fn an_unknown_command_is_answered_politely() {
     assert!(texts(&[world.heard_one(ann)])[0].contains("/clear [room]"));
     world.say(ann, json!({"text": "//help"}));
     assert_eq!(world.heard_one(ann)["text"], "/help");
+}
+
+#[test]
+fn a_replay_fits_in_the_outbox_of_who_enters_many_rooms() {
+    let outbox = 60_000;
+    let mut shelf = Shelf::default();
+    for id in 1..=300u64 {
+        let room = ["lobby", "a", "b"][id as usize % 3].to_owned();
+        let (user, text, kind) = ("ann".to_owned(), "\"".repeat(100), Kind::Message);
+        shelf.kept.push(Message { id, room, ts: id, user, text, kind, nonce: None });
+    }
+    let mut world = World::with(super::Rules { outbox, ..rules() }, shelf);
+    let bob = world.connect();
+    let rooms = json!({"lobby": 0, "a": 0, "b": 0});
+    world.say(bob, json!({"type": "hello", "user": "bob", "rooms": rooms}));
+    let heard = world.heard(bob);
+    let replays: Vec<_> = heard.iter().filter(|frame| frame["type"] == "history").collect();
+    assert_eq!(replays.len(), 3);
+    for replay in replays {
+        let messages = replay["messages"].as_array().expect("messages");
+        assert!((5..50).contains(&messages.len()), "{}", messages.len());
+        assert_eq!(replay["more"], true, "the rest is to be had in pages");
+        assert!(messages.last().expect("one")["id"].as_u64() > Some(297), "the newest are there");
+    }
+    let bytes: usize = heard.iter().map(|frame| frame.to_string().len()).sum();
+    assert!(bytes < outbox, "{bytes}");
 }
