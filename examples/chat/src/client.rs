@@ -52,6 +52,8 @@ pub(crate) struct Client {
     pub(crate) frames: Bucket,
     pub(crate) messages: Bucket,
     patience: Bucket,
+    /// Its patience was worn out, and its connection closes.
+    pub(crate) is_sent_away: bool,
     typing: Bucket,
     /// Pages of history that it waits for.
     pub(crate) pages: usize,
@@ -82,6 +84,7 @@ impl Client {
             frames,
             messages,
             patience,
+            is_sent_away: false,
             typing,
             pages: 0,
             granted,

@@ -114,6 +114,11 @@ fn enter(
     request: &Request,
 ) -> Result<(), HandlerError> {
     let (id, peer) = (conn.id(), conn.peer_addr());
+    if !Upgrade::is_wanted(request) {
+        let text = "a WebSocket is here, and nothing to look at\n";
+        let response = Response::text(StatusCode::UPGRADE_REQUIRED, text);
+        return Ok(conn.write(response.header(header::UPGRADE, "websocket")?.into())?);
+    }
     let upgrade = match Upgrade::from_request(request) {
         Ok(upgrade) => upgrade,
         Err(refusal) => {

@@ -167,6 +167,9 @@ impl Hub {
 
     /// A client has said something: one frame.
     pub(crate) fn hear(&mut self, wire: &mut impl Wire, id: ConnectionId, frame: &str) {
+        if self.clients.get(&id).is_none_or(|client| client.is_sent_away) {
+            return; // it does not know yet
+        }
         match self.pace_frame(wire, id) {
             Ok(()) => self.obey(wire, id, frame),
             Err(refusal) => self.refuse(wire, id, &refusal, None),
@@ -216,16 +219,16 @@ impl Hub {
         }
         self.counts.rate_limited += 1;
         let now = wire.now();
-        if self.clients.get_mut(&id).is_some_and(|client| client.wears_patience_out(now)) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        if client.wears_patience_out(now) {
+            client.is_sent_away = true;
             log::warn!("{id}: over its rate for too long");
             wire.close(id, CloseCode::Policy, "over the rate limit for too long");
         }
     }
 
     fn pace_frame(&mut self, wire: &impl Wire, id: ConnectionId) -> Result<(), Refusal> {
-        let Some(client) = self.clients.get_mut(&id) else {
-            return Err(Refusal::new(Code::BadRequest, "the connection is closing"));
-        };
+        let Some(client) = self.clients.get_mut(&id) else { return Ok(()) };
         let rate = self.rules.client_rate.plus(OTHER_FRAMES);
         client.frames.take(rate, wire.now()).map_err(|wait| {
             Refusal::new(Code::RateLimited, format!("too many frames: rest for {wait:.1?}"))

@@ -68,8 +68,9 @@ impl Wire for ServerRef<'_, WebSocket, Hub> {
             CloseCode::Normal => websocket::CloseCode::NORMAL,
             CloseCode::Policy => websocket::CloseCode::POLICY_VIOLATION,
         };
-        if conn.write(CloseFrame::new(code, reason).into()).is_err() {
-            conn.abort(); // it does not read, or is closing already
+        let told = conn.write(CloseFrame::new(code, reason).into());
+        if told.is_err_and(|error| error.is_full()) {
+            conn.abort(); // it does not read, and so would not read this
         }
     }
 }

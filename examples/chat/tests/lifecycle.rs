@@ -113,7 +113,8 @@ fn resend(ann: &mut Peer, unacked: &BTreeSet<String>) -> BTreeMap<String, u64> {
 fn a_kill_loses_nothing_that_was_acknowledged_and_a_resend_doubles_nothing() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("chat.db");
-    let limits = ["--history", "10000", "--page", "500", "--rate", "100000", "--burst", "100000"];
+    let mut limits = vec!["--history", "10000", "--page", "500", "--rate", "100000"];
+    limits.extend(["--burst", "100000", "--address-rate", "1000000"]);
     let all: BTreeSet<String> = (0..400).map(|message| format!("m{message:03}")).collect();
     let mut acked: BTreeMap<String, u64> = BTreeMap::new();
     for round in 1..=3 {
@@ -182,8 +183,16 @@ fn a_locked_file_stops_nobody_from_talking() {
 #[test]
 fn who_does_not_read_is_closed_with_1013_and_the_rest_goes_on() {
     let server = Server::start(&[
-        "--rate", "100000", "--burst", "100000", "--address-rate", "1000000",
-        "--text-limit", "50000", "--outbox", "65536",
+        "--rate",
+        "100000",
+        "--burst",
+        "100000",
+        "--address-rate",
+        "1000000",
+        "--text-limit",
+        "50000",
+        "--outbox",
+        "65536",
     ]);
     let mut slow = server.hello("slow", &json!({}));
     let mut bob = server.hello("bob", &json!({}));

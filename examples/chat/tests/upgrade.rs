@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 
 use kit::Server;
 use serde_json::json;
+use wheelhouse::codec::http::{HeaderValue, header};
 use wheelhouse::codec::websocket::Offer;
 
 /// The headers of a proper upgrade, but for the host.
@@ -37,7 +38,8 @@ fn the_page_the_health_and_the_metrics_are_there_and_nothing_else() {
     for path in ["/no", "/../../etc/passwd", "/%2e%2e/etc/passwd", "//", "/page.html", "/ws/"] {
         assert_eq!(status(&server.get(path, close)), 404, "{path}");
     }
-    let post = format!("POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\n{close}\r\n", server.addr);
+    let post =
+        format!("POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\n{close}\r\n", server.addr);
     assert_eq!(status(&server.http(&post)), 405);
 }
 
@@ -60,7 +62,8 @@ fn a_token_opens_the_door_and_nothing_else_does() {
     server.connect_to("/ws?token=s3cret").expect("a token in the query");
     server.connect_to("/ws?x=1&token=oth%65r").expect("another, encoded");
     let offer = Offer::random(&server.addr.to_string(), "/ws").expect("an offer");
-    let offer = offer.header("authorization", "Bearer s3cret").expect("a header");
+    let bearer = HeaderValue::from_static("Bearer s3cret");
+    let offer = offer.header(header::AUTHORIZATION, bearer);
     server.connect_by(offer).expect("a token in a header");
 }
 
@@ -71,7 +74,8 @@ fn a_page_of_another_origin_is_refused_unless_it_is_on_the_list() {
     let addr = server.addr;
     let from = |origin: &str| {
         let offer = Offer::random(&addr.to_string(), "/ws").expect("an offer");
-        server.connect_by(offer.header("origin", origin).expect("a header"))
+        let origin = HeaderValue::from_str(origin).expect("a header");
+        server.connect_by(offer.header(header::ORIGIN, origin))
     };
     from(&format!("http://{addr}")).expect("its own page");
     from(allowed).expect("a page on the list");

@@ -262,8 +262,9 @@ fn who_talks_too_fast_is_told_and_who_never_stops_is_sent_away() {
     for _ in 0..200 {
         world.say(ann, frame.clone());
     }
-    let (id, code, why) = world.closed().into_iter().next().expect("sent away");
-    assert_eq!((id, code), (ann, CloseCode::Policy));
+    let closed = world.closed();
+    let [(id, code, why)] = &closed[..] else { panic!("sent away, once: {closed:?}") };
+    assert_eq!((*id, *code), (ann, CloseCode::Policy));
     assert!(why.contains("rate"), "{why}");
 }
 
