@@ -216,7 +216,7 @@ fn who_does_not_read_is_closed_with_1013_and_the_rest_goes_on() {
 
 /// Looks now and then.
 fn server_has_dropped_one(server: &Server, message: usize) -> bool {
-    message % 20 == 0
+    message.is_multiple_of(20)
         && server
             .get("/metrics", "Connection: close\r\n")
             .contains("\nwheelhouse_slow_consumers_total 1\n")

@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -76,7 +76,7 @@ impl Server {
     }
 
     /// On a file of this directory.
-    pub(crate) fn on(file: &PathBuf, args: &[&str]) -> Self {
+    pub(crate) fn on(file: &Path, args: &[&str]) -> Self {
         let file = file.to_str().expect("a path in UTF-8");
         let mut all = vec!["--db", file];
         all.extend(args);
