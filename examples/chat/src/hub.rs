@@ -87,6 +87,9 @@ pub(crate) struct Hub {
     /// When the list of rooms may be pushed again, and whether there is a need to.
     rooms_pushed: Option<Instant>,
     rooms_changed: bool,
+    /// Messages of clients here that have been taken and not answered, and who waits for that to go when the server stops.
+    unanswered: usize,
+    leaving: Vec<ConnectionId>,
     /// Whether the other nodes can be reached; `None` where there are none.
     nodes_up: Option<bool>,
     pub(crate) counts: Counts,
@@ -125,6 +128,8 @@ impl Hub {
             backstage,
             rooms_pushed: None,
             rooms_changed: false,
+            unanswered: 0,
+            leaving: Vec::new(),
             nodes_up: None,
             counts: Counts::default(),
         }
@@ -169,6 +174,10 @@ impl Hub {
     pub(crate) fn hear(&mut self, wire: &mut impl Wire, id: ConnectionId, frame: &str) {
         if self.clients.get(&id).is_none_or(|client| client.is_sent_away) {
             return; // it does not know yet
+        }
+        if wire.is_stopping() {
+            let refusal = Refusal::new(Code::Busy, "the server is stopping: come back in a moment");
+            return self.refuse(wire, id, &refusal, None);
         }
         match self.pace_frame(wire, id) {
             Ok(()) => self.obey(wire, id, frame),
@@ -273,6 +282,21 @@ impl Hub {
             self.names.remove(&person.key);
         }
         Some(person)
+    }
+
+    /// The server stops, and asks each client to go. They do once every message that was taken has been answered, so that
+    /// as little as can be has to be sent again.
+    pub(crate) fn stopping(&mut self, wire: &mut impl Wire, id: ConnectionId) {
+        self.leaving.push(id);
+        self.let_go(wire);
+    }
+
+    fn let_go(&mut self, wire: &mut impl Wire) {
+        if self.unanswered == 0 {
+            for id in std::mem::take(&mut self.leaving) {
+                wire.close(id, CloseCode::GoingAway, "the server is stopping");
+            }
+        }
     }
 
     // Once a second.

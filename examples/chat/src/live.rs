@@ -30,6 +30,10 @@ pub(crate) fn handlers(conn: &Connection<'_>) -> Handlers<WebSocket, Hub> {
             Blame::Peer => log::info!("{}: {error}", conn.id()),
             Blame::System | Blame::Caller => log::error!("{}: {error}", conn.id()),
         })
+        .on_stop(|hub, conn| {
+            let id = conn.id();
+            hub.stopping(&mut conn.server(), id);
+        })
         .on_closed(|hub, conn, reason| {
             let id = conn.id();
             log::info!("{id}: {reason}");
@@ -66,6 +70,7 @@ impl Wire for ServerRef<'_, WebSocket, Hub> {
         let Some(mut conn) = self.connection(id) else { return };
         let code = match code {
             CloseCode::Normal => websocket::CloseCode::NORMAL,
+            CloseCode::GoingAway => websocket::CloseCode::GOING_AWAY,
             CloseCode::Policy => websocket::CloseCode::POLICY_VIOLATION,
         };
         let told = conn.write(CloseFrame::new(code, reason).into());

@@ -105,6 +105,7 @@ fn limits(settings: &Settings) -> Config {
     let high = settings.outbox.min(64 * 1024);
     Config::default()
         .max_connections(settings.clients)
+        .max_connections_per_address(settings.address_clients.saturating_add(BROWSER_REQUESTS))
         .outbox(high / 4, high, settings.outbox)
         .probe_after(settings.ping_after)
         .idle_timeout(settings.idle_timeout)
@@ -129,6 +130,10 @@ fn rules(settings: &Settings) -> Rules {
         address_rate: Rate { per_second: address_rate, burst: address_rate.saturating_mul(2) },
     }
 }
+
+/// Connections from one address beside its clients, for pages and the like. The hub holds its clients to their number and
+/// says so to them; this is for those who only connect.
+const BROWSER_REQUESTS: usize = 64;
 
 /// Rooms that one client may be in.
 const ROOMS_PER_CLIENT: usize = 20;

@@ -309,6 +309,8 @@ impl Event<'_> {
 pub(crate) enum CloseCode {
     /// 1000: there is nothing more to say.
     Normal,
+    /// 1001: the server is stopping.
+    GoingAway,
     /// 1008: this peer does what it may not.
     Policy,
 }

@@ -3,6 +3,7 @@
 mod kit;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
 
 use kit::{Peer, Server, run};
 use rusqlite::Connection;
@@ -45,6 +46,7 @@ fn a_stop_says_1001_to_all_and_ends_well() {
     let server = Server::start(&["--stop-grace", "30s"]);
     let mut ann = server.hello("ann", &json!({}));
     let mut mute = server.connect();
+    let mut idle = server.tcp();
     ann.message("last words", "n1");
     ann.next_of("ack");
     server.terminate();
@@ -52,6 +54,12 @@ fn a_stop_says_1001_to_all_and_ends_well() {
         assert_eq!(peer.closed().map(|close| close.code.get()), Some(1001));
     }
     drop((ann, mute));
+    // Who is connected already and asks for its health is told.
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").expect("it reads");
+    let mut answer = String::new();
+    idle.read_to_string(&mut answer).expect("an answer and an end");
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("stopping\n"), "{answer}");
+    drop(idle);
     let ended = server.end();
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }

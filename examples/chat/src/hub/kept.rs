@@ -15,7 +15,10 @@ impl Hub {
     pub(crate) fn answered(&mut self, wire: &mut impl Wire, answers: Vec<Answer<Why>>) {
         for Answer { tag, result } in answers {
             match tag {
-                Why::Said { by } => self.message_kept(wire, by, result),
+                Why::Said { by } => {
+                    self.message_kept(wire, by, result);
+                    self.answered_one(wire);
+                }
                 Why::SaidElsewhere => match result {
                     Ok(Reply::Stored(message)) => self.show(wire, &message, None),
                     Ok(_) => {} // it came before
@@ -52,6 +55,12 @@ impl Hub {
                 Why::Name { .. } => {} // no question to the history
             }
         }
+    }
+
+    /// One message less to wait for when the server stops.
+    pub(super) fn answered_one(&mut self, wire: &mut impl Wire) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        self.let_go(wire);
     }
 
     /// A message of a client here is on disk, or was already, or could not be stored.

@@ -217,11 +217,22 @@ impl Hub {
     /// A message in its place among those of all nodes: to be stored, and then shown.
     fn said_by_all(&mut self, wire: &mut impl Wire, tag: Option<Why>, message: Message) {
         self.ids.observe(message.id);
+        let by = match &tag {
+            Some(Why::Said { by }) => Some(*by),
+            _ => None,
+        };
         let why = tag.unwrap_or(Why::SaidElsewhere);
-        if self.backstage.keep(why, ToHistory::Append(message.clone())).is_err() {
-            // The others show it, so it is shown: better not kept than neither.
-            self.counts.busy += 1;
-            self.show(wire, &message, None);
+        if self.backstage.keep(why, ToHistory::Append(message.clone())).is_ok() {
+            return;
+        }
+        // The others show it, so it is shown: better not kept than neither.
+        self.counts.busy += 1;
+        self.show(wire, &message, by);
+        if let Some(by) = by {
+            let refusal = Refusal::new(Code::Storage, "shown, but not kept: the history is busy");
+            let nonce = message.nonce.as_ref().map(|nonce| &*nonce.nonce);
+            self.refuse(wire, by, &refusal, nonce);
+            self.answered_one(wire);
         }
     }
 

@@ -83,7 +83,9 @@ impl Hub {
         } else {
             self.backstage.keep(why, Request::Append(message))
         };
-        left.map_err(|busy| self.busy(busy))
+        left.map_err(|busy| self.busy(busy))?;
+        self.unanswered += 1;
+        Ok(())
     }
 
     pub(super) fn busy(&mut self, _: Busy) -> Refusal {

@@ -119,6 +119,7 @@ pub(super) struct Sent {
     elapsed: Duration,
     frames: Vec<(ConnectionId, Value)>,
     closed: Vec<(ConnectionId, CloseCode, String)>,
+    is_stopping: bool,
 }
 
 impl Wire for Sent {
@@ -131,7 +132,7 @@ impl Wire for Sent {
     }
 
     fn is_stopping(&self) -> bool {
-        false
+        self.is_stopping
     }
 
     fn publish(&mut self, to: impl Iterator<Item = ConnectionId>, event: &Event<'_>) {
@@ -186,7 +187,7 @@ impl World {
         let now = Instant::now();
         let hub = Hub::new(rules, Arc::new(Ids::new(1)), &opened, backstage);
         let (frames, closed) = (Vec::new(), Vec::new());
-        let wire = Sent { now, elapsed: Duration::ZERO, frames, closed };
+        let wire = Sent { now, elapsed: Duration::ZERO, frames, closed, is_stopping: false };
         Self { hub, shelf, wire, ids: some_ids(400).into_iter() }
     }
 
@@ -244,6 +245,14 @@ impl World {
         let result = self.shelf.borrow_mut().carry_out(request);
         self.hub.answered(&mut self.wire, vec![Answer { tag, result }]);
         true
+    }
+
+    /// The server begins to stop.
+    pub(super) fn stop(&mut self, ids: &[ConnectionId]) {
+        self.wire.is_stopping = true;
+        for id in ids {
+            self.hub.stopping(&mut self.wire, *id);
+        }
     }
 
     pub(super) fn leave(&mut self, id: ConnectionId) {

@@ -380,3 +380,24 @@ fn a_replay_fits_in_the_outbox_of_who_enters_many_rooms() {
     let bytes: usize = heard.iter().map(|frame| frame.to_string().len()).sum();
     assert!(bytes < outbox, "{bytes}");
 }
+
+#[test]
+fn a_stop_waits_for_what_was_taken_and_takes_no_more() {
+    let mut world = World::new();
+    let (ann, bob) = (world.rich("ann"), world.rich("bob"));
+    world.forget();
+    world.say_only(ann, json!({"type": "message", "text": "last", "nonce": "n1"}));
+    world.stop(&[ann, bob]);
+    assert!(world.closed().is_empty());
+    world.say_only(bob, json!({"type": "message", "text": "too late", "nonce": "n1"}));
+    assert_eq!(world.heard_one(bob)["code"], "busy");
+    world.settle();
+    assert_eq!(kinds(&world.heard(ann)), ["message", "ack"]);
+    let closed: Vec<_> = world.closed().into_iter().map(|(id, code, _)| (id, code)).collect();
+    assert_eq!(closed, [(ann, CloseCode::GoingAway), (bob, CloseCode::GoingAway)]);
+
+    let mut world = World::new();
+    let ann = world.rich("ann");
+    world.stop(&[ann]);
+    assert_eq!(world.closed().len(), 1, "there is nothing to wait for");
+}
