@@ -250,7 +250,9 @@ impl Hub {
         let Some(client) = self.clients.get_mut(&id) else { return Ok(()) };
         let address = self.addresses.get_mut(&client.address);
         let shared = address.map(|address| address.messages.take(self.rules.address_rate, now));
-        shared.unwrap_or(Ok(())).and_then(|()| client.messages.take(self.rules.client_rate, now))
+        shared
+            .unwrap_or(Ok(()))
+            .and_then(|()| client.messages.take(self.rules.client_rate, now))
             .map_err(|wait| {
                 Refusal::new(Code::RateLimited, format!("too many messages: rest for {wait:.1?}"))
             })
@@ -305,10 +307,9 @@ impl Hub {
     pub(crate) fn tick(&mut self, wire: &mut impl Wire) {
         let now = wire.now();
         self.rooms_changed |= self.rooms.sweep(now);
-        self.addresses.retain(|_, address| {
-            address.connections > 0 || !address.messages.is_full(now)
-        });
-        for room in self.rooms.iter_mut() {
+        self.addresses
+            .retain(|_, address| address.connections > 0 || !address.messages.is_full(now));
+        for (_, room) in self.rooms.iter_mut() {
             let Some(crowd) = room.crowd.take() else { continue };
             let change = Change::Many {
                 joined: &crowd.joined,

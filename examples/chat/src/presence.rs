@@ -8,7 +8,7 @@
 pub(crate) const LARGE: usize = 200;
 
 /// Names in one summary; the rest is a number.
-const NAMED: usize = 20;
+const NAMED: usize = 50;
 
 /// What has happened in a large room since the last second.
 #[derive(Default, Debug)]

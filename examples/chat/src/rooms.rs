@@ -151,12 +151,8 @@ impl Rooms {
         self.rooms.values()
     }
 
-    pub(crate) fn entries_mut(&mut self) -> impl Iterator<Item = (&Key, &mut Room)> {
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&Key, &mut Room)> {
         self.rooms.iter_mut()
-    }
-
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Room> {
-        self.rooms.values_mut()
     }
 
     /// The fullest rooms, and the lobby first.
@@ -249,21 +245,24 @@ impl Room {
         self.elsewhere.contains_key(name)
     }
 
-    /// Nobody on another node is in it any more. Says whether anybody was.
-    pub(crate) fn clear_elsewhere(&mut self, now: Instant) -> bool {
-        let any = !self.elsewhere.is_empty();
-        self.elsewhere.clear();
-        if any {
+    /// The people on other nodes are these and no others. What that changes is told with the next summary.
+    pub(crate) fn set_elsewhere(&mut self, people: BTreeMap<Key, Arc<str>>, now: Instant) {
+        let before = std::mem::replace(&mut self.elsewhere, people);
+        for (_, name) in before.iter().filter(|(key, _)| !self.elsewhere.contains_key(key)) {
+            self.crowd.went(name);
+        }
+        for (_, name) in self.elsewhere.iter().filter(|(key, _)| !before.contains_key(key)) {
+            self.crowd.came(name);
+        }
+        if !before.is_empty() {
             self.note_empty(now);
         }
-        any
     }
 
     fn note_empty(&mut self, now: Instant) {
         // The lobby is never forgotten.
-        if self.count() == 0 && !self.is_lobby {
-            self.empty_since = Some(now);
-        }
+        let is_empty = self.count() == 0 && !self.is_lobby;
+        self.empty_since = is_empty.then_some(now);
     }
 
     pub(crate) fn listen(&mut self, id: ConnectionId) {

@@ -4,6 +4,9 @@
 //! name is asked for before it is taken. The second takes a moment, so the frame that needs the name waits, and those
 //! behind it wait with it. Alone, a server does none of this, and asks nobody.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use wheelhouse::ConnectionId;
 
 use super::Hub;
@@ -256,7 +259,7 @@ impl Hub {
 
     fn renamed_elsewhere(&mut self, wire: &mut impl Wire, was: &str, user: &str) {
         let now = wire.now();
-        for room in self.rooms.iter_mut() {
+        for (_, room) in self.rooms.iter_mut() {
             if room.remove_elsewhere(&Key::of(was), now) {
                 room.add_elsewhere(user);
                 Self::tell_renamed(wire, room, was, user);
@@ -265,28 +268,17 @@ impl Hub {
     }
 
     /// Everybody who is on other nodes, in the place of whoever was thought to be.
-    fn meet(&mut self, wire: &mut impl Wire, people: &[(String, String)]) {
+    fn meet(&mut self, wire: &impl Wire, people: &[(String, String)]) {
         self.rooms_changed = true;
-        let now = wire.now();
-        let changed = |room: &mut crate::rooms::Room| room.clear_elsewhere(now);
-        let mut changed: Vec<Key> = self
-            .rooms
-            .entries_mut()
-            .filter_map(|(key, room)| changed(room).then(|| key.clone()))
-            .collect();
+        let mut rooms: BTreeMap<Key, BTreeMap<Key, Arc<str>>> = BTreeMap::new();
         for (room, user) in people {
             let key = Key::of(room);
-            if let Some(room) = self.rooms.get_or_make(&key, room, || None) {
-                room.add_elsewhere(user);
-                changed.push(key);
+            if self.rooms.get_or_make(&key, room, || None).is_some() {
+                rooms.entry(key).or_default().insert(Key::of(user), user.as_str().into());
             }
         }
-        changed.sort_unstable();
-        changed.dedup();
-        for room in changed.iter().filter_map(|key| self.rooms.get(key)) {
-            let (people, count) = (room.people(), room.count());
-            let event = Event::People { room: &room.name, people, count };
-            wire.publish(room.watchers(None), &event);
+        for (key, room) in self.rooms.iter_mut() {
+            room.set_elsewhere(rooms.remove(key).unwrap_or_default(), wire.now());
         }
     }
 

@@ -145,11 +145,14 @@ fn people_elsewhere_are_people() {
     assert_eq!(world.heard_one(ann)["code"], "no_such_user");
     let people = vec![("lobby".to_owned(), "x".to_owned()), ("den".to_owned(), "y".to_owned())];
     world.news(Event::Roster(people));
-    assert_eq!(world.heard_one(ann)["people"], json!(["ann", "x"]));
-    world.say(ann, json!({"text": "/rooms"}));
-    assert_eq!(world.heard_one(ann)["count"], 2);
+    world.tick();
+    let heard = world.heard(ann);
+    assert_eq!((&heard[0]["event"], &heard[0]["joined"]), (&json!("many"), &json!(["x"])));
+    assert_eq!((&heard[0]["people"], &heard[1]["count"]), (&json!(2), &json!(2)));
     world.news(Event::Roster(Vec::new()));
-    assert_eq!(world.heard_one(ann)["people"], json!(["ann"]));
+    world.tick();
+    let heard = world.heard(ann);
+    assert_eq!((&heard[0]["left"], &heard[0]["people"]), (&json!(["x"]), &json!(1)));
 }
 
 #[test]
