@@ -20,9 +20,22 @@
 //! One thread (`cluster/node.rs`) decides everything and talks to the loop; another (`cluster/link.rs`) connects and
 //! reads. Nothing of this runs without `--redis`.
 
+mod entry;
+mod link;
+mod node;
+mod roster;
+mod scripts;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
+use self::scripts::Me;
 use crate::history::Message;
 use crate::ids::Ids;
 
@@ -260,10 +273,32 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
+/// How long things take.
+#[derive(Clone, Debug)]
+struct Timing {
+    /// To connect.
+    connect: Duration,
+    /// To be answered.
+    io: Duration,
+    /// Between two words that a node lives.
+    beat: Duration,
+    /// Without such a word, until a node is taken for dead.
+    alive: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        let secs = Duration::from_secs;
+        Self { connect: secs(1), io: secs(2), beat: secs(2), alive: secs(10) }
+    }
+}
+
 /// The loop's end of the cluster.
 #[derive(Debug)]
 pub struct Cluster<T> {
-    posts: std::sync::mpsc::SyncSender<Post<T>>,
+    inputs: SyncSender<node::Input<T>>,
+    stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl<T: Send + 'static> Cluster<T> {
@@ -274,11 +309,50 @@ impl<T: Send + 'static> Cluster<T> {
     ///
     /// A URL that is none; no number was given and Redis cannot be reached, or all 64 numbers are taken.
     pub fn start(
-        _settings: &Settings,
-        _ids: Arc<Ids>,
-        _events: Events<T>,
+        settings: &Settings,
+        ids: Arc<Ids>,
+        events: Events<T>,
     ) -> Result<Self, StartError> {
-        Err(StartError("joining other servers is not there yet".into()))
+        Self::start_in(settings, Timing::default(), ids, events)
+    }
+
+    fn start_in(
+        settings: &Settings,
+        timing: Timing,
+        ids: Arc<Ids>,
+        events: Events<T>,
+    ) -> Result<Self, StartError> {
+        let client = redis::Client::open(&*settings.url)
+            .map_err(|error| StartError(format!("the Redis URL cannot be used: {error}")))?;
+        let mut me = Me {
+            // Another one for each run: what an earlier run left in the stream is somebody else's.
+            node: format!("{:016x}", fastrand::u64(..)),
+            number: settings.node,
+            insist: settings.node.is_some(),
+            alive_ms: u64::try_from(timing.alive.as_millis()).unwrap_or(u64::MAX),
+        };
+        let number = match settings.node {
+            Some(number) => number,
+            None => take_number(&client, &timing, &me)?,
+        };
+        me.number = Some(number);
+        ids.set_node(number);
+
+        let (inputs, taken) = sync_channel(QUEUE);
+        let (go, told) = sync_channel(4);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let link = link::Link { client, timing: timing.clone(), inputs: inputs.clone(), go: told };
+        let name_limit = settings.name_limit;
+        let flag = Arc::clone(&stopping);
+        let parts = node::Parts { me, name_limit, timing, ids, events, go, stopping: flag };
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            let thread = std::thread::Builder::new().name(name.into()).spawn(work);
+            thread.map_err(|error| StartError(format!("no thread for the cluster: {error}")))
+        };
+        // The link ends by itself when the node's thread has.
+        drop(spawn("cluster-link", Box::new(move || link.run()))?);
+        let thread = spawn("cluster", Box::new(move || node::Node::new(parts).run(&taken)))?;
+        Ok(Self { inputs, stopping, thread: Some(thread) })
     }
 
     /// Leaves a post for the thread, and never waits.
@@ -288,13 +362,40 @@ impl<T: Send + 'static> Cluster<T> {
     /// [`Full`], with the post.
     #[allow(clippy::result_large_err, reason = "what is refused comes back whole")]
     pub fn post(&self, post: Post<T>) -> Result<(), Full<T>> {
-        self.posts.try_send(post).map_err(|refused| match refused {
-            std::sync::mpsc::TrySendError::Full(post)
-            | std::sync::mpsc::TrySendError::Disconnected(post) => Full(post),
+        self.inputs.try_send(node::Input::Post(post)).map_err(|refused| match refused {
+            TrySendError::Full(node::Input::Post(post))
+            | TrySendError::Disconnected(node::Input::Post(post)) => Full(post),
+            _ => unreachable!("what was sent is a post"),
         })
     }
 
-    /// Posts what is queued, says goodbye to the other nodes, and waits for the thread's end: 2 s at most where Redis
-    /// does not answer. Not on the loop's thread while the loop runs.
-    pub fn stop(self) {}
+    /// Posts what is queued, says goodbye to the other nodes, and waits for the thread's end: some seconds at most where
+    /// Redis does not answer. Not on the loop's thread while the loop runs.
+    pub fn stop(mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        drop(self.inputs.send(node::Input::Stop));
+        if thread.join().is_err() {
+            log::error!("the cluster's thread panicked");
+        }
+    }
+}
+
+/// Dropped without a [`stop`](Cluster::stop), it ends soon and says no goodbye that anybody waits for.
+impl<T> Drop for Cluster<T> {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        drop(self.inputs.try_send(node::Input::Stop));
+    }
+}
+
+fn take_number(client: &redis::Client, timing: &Timing, me: &Me) -> Result<u8, StartError> {
+    let number = link::dial(client, timing)
+        .and_then(|mut redis| scripts::take_number(&mut redis, me))
+        .map_err(|error| {
+            StartError(format!(
+                "Redis cannot be reached for a node number ({error}); \
+                 a server that is given one (--node) starts without"
+            ))
+        })?;
+    u8::try_from(number).map_err(|_| StartError("all 64 node numbers are taken".into()))
 }
