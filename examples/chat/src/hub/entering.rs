@@ -209,7 +209,7 @@ impl Hub {
         }
         Self::tell_came(wire, room, &user, Some(id));
         self.tell_nodes(|| Post::Join { room: key.as_str().to_owned(), user: user.to_string() });
-        self.share_owner(key);
+        self.share_owner(key, true);
         Ok(())
     }
 
@@ -394,6 +394,7 @@ impl Hub {
         if let Some(owner) = room.owner.as_mut().filter(|owner| Some(&owner.session) == session) {
             owner.name = Arc::clone(name);
             self.keep_owner(at);
+            self.share_owner(at, false);
             self.rooms_changed = true;
         }
     }

@@ -38,12 +38,12 @@ impl Hub {
         }
     }
 
-    /// Tells the other nodes whose room this is, where it is somebody's.
-    pub(super) fn share_owner(&self, key: &Key) {
+    /// Tells the other nodes whose room this is, where it is somebody's. With `only_if_none`, one that they know stays.
+    pub(super) fn share_owner(&self, key: &Key, only_if_none: bool) {
         if let Some(owner) = self.rooms.get(key).and_then(|room| room.owner.as_ref()) {
             let owner = owner.to_stored();
             let room = key.as_str().to_owned();
-            self.tell_nodes(|| Post::Owner { room, owner, only_if_none: true });
+            self.tell_nodes(|| Post::Owner { room, owner, only_if_none });
         }
     }
 
@@ -206,8 +206,10 @@ impl Hub {
             }
             News::Owner { room, owner } => {
                 let key = Key::of(&room);
-                if let Some(room) = self.rooms.get_mut(&key) {
-                    room.owner = Owner::from_stored(&owner);
+                let (room, owner) = (self.rooms.get_mut(&key), Owner::from_stored(&owner));
+                if let (Some(room), Some(owner)) = (room, owner) {
+                    room.owner = Some(owner);
+                    self.rooms_changed = true;
                     self.keep_owner(&key);
                 }
             }
