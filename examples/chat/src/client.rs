@@ -61,6 +61,8 @@ pub(crate) struct Client {
     pub(crate) granted: Option<Key>,
     /// Frames that wait until the nodes have agreed on its name: the one that needs it, and those behind.
     pub(crate) put_off: VecDeque<String>,
+    /// Its connection has ended meanwhile.
+    pub(crate) is_gone: bool,
 }
 
 impl Client {
@@ -89,6 +91,7 @@ impl Client {
             pages: 0,
             granted,
             put_off,
+            is_gone: false,
         }
     }
 

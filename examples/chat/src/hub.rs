@@ -185,6 +185,13 @@ impl Hub {
         }
     }
 
+    /// A client has sent a frame that is not text.
+    pub(crate) fn hear_binary(&mut self, wire: &mut impl Wire, id: ConnectionId) {
+        let binary = || Refusal::new(Code::BadRequest, "a frame is text, not binary");
+        let refusal = self.pace_frame(wire, id).err().unwrap_or_else(binary);
+        self.refuse(wire, id, &refusal, None);
+    }
+
     /// Does what a frame asks for, or says why not.
     fn obey(&mut self, wire: &mut impl Wire, id: ConnectionId, frame: &str) {
         let request = Request::parse(frame).and_then(|request| {
@@ -260,6 +267,11 @@ impl Hub {
 
     /// A client has gone, for whatever reason. Called once for each, also for one that was never let in.
     pub(crate) fn gone(&mut self, wire: &mut impl Wire, id: ConnectionId) {
+        if let Some(client) = self.clients.get_mut(&id).filter(|client| !client.put_off.is_empty())
+        {
+            client.is_gone = true; // what it said still waits for its name
+            return;
+        }
         let Some(person) = self.forget(id) else { return };
         for key in &person.rooms {
             self.drop_member(wire, key, &person, id);

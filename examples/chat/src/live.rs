@@ -6,7 +6,7 @@ use wheelhouse::codec::websocket::{self, CloseFrame, Incoming, Outgoing, WebSock
 use wheelhouse::{Blame, ConnectionId, Handlers, ServerRef, SlowConsumers};
 
 use crate::hub::Hub;
-use crate::message::{CloseCode, Code, Event, Refusal};
+use crate::message::{CloseCode, Event};
 use crate::wire::Wire;
 
 pub(crate) type Connection<'a> = wheelhouse::Connection<'a, WebSocket, Hub>;
@@ -19,10 +19,7 @@ pub(crate) fn handlers(conn: &Connection<'_>) -> Handlers<WebSocket, Hub> {
             let Incoming::Message(message) = incoming else { return Ok(()) };
             match message.as_text() {
                 Some(frame) => hub.hear(&mut conn.server(), id, frame),
-                None => {
-                    let refusal = Refusal::new(Code::BadRequest, "a frame is text, not binary");
-                    hub.refuse(&mut conn.server(), id, &refusal, None);
-                }
+                None => hub.hear_binary(&mut conn.server(), id),
             }
             Ok(())
         })

@@ -14,6 +14,9 @@ use crate::names::Key;
 /// The longest `nonce`, in characters.
 pub(crate) const LONGEST_NONCE: usize = 64;
 
+/// Characters in what a refusal says.
+const LONGEST_REFUSAL: usize = 300;
+
 /// How long a `session` may be, in characters.
 const SESSION_LENGTHS: std::ops::RangeInclusive<usize> = 8..=64;
 
@@ -131,8 +134,14 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
+    /// The text may quote what was sent, and is cut where that is long.
     pub(crate) fn new(code: Code, text: impl ToString) -> Self {
-        Self { code, text: text.to_string() }
+        let mut text = text.to_string();
+        if let Some((end, _)) = text.char_indices().nth(LONGEST_REFUSAL) {
+            text.truncate(end);
+            text.push('…');
+        }
+        Self { code, text }
     }
 }
 
@@ -397,6 +406,8 @@ mod tests {
         let long = format!(r#"{{"text":"a","nonce":"{}"}}"#, "n".repeat(65));
         assert!(refused(&long).text.contains("65"));
         assert!(refused(r#"{"type":"dance"}"#).text.contains("dance"));
+        let loud = format!(r#"{{"type":"{}"}}"#, "я".repeat(10_000));
+        assert!(refused(&loud).text.chars().count() < 310, "it is not told back all of it");
     }
 
     #[test]

@@ -231,6 +231,23 @@ fn server_has_dropped_one(server: &Server, message: usize) -> bool {
 }
 
 #[test]
+fn a_peer_that_answers_no_ping_is_closed() {
+    let server = Server::start(&["--ping-after", "1s", "--idle-timeout", "3s"]);
+    let mut bob = server.hello("bob", &json!({}));
+    let mut dead = server.hello("dead", &json!({})); // it reads no more, and so answers no ping
+    loop {
+        let presence = bob.next_of("presence"); // bob does, for longer than the timeout
+        if presence["event"] == "leave" {
+            assert_eq!(presence["user"], "dead");
+            break;
+        }
+    }
+    assert_eq!(dead.closed().map(|close| close.code.get()), Some(1001));
+    bob.message("alive", "n1");
+    bob.next_of("ack");
+}
+
+#[test]
 fn a_session_comes_back_to_its_name_while_its_old_connection_hangs() {
     let server = Server::start(&[]);
     let mut bob = server.hello("bob", &json!({}));

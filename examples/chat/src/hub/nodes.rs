@@ -124,6 +124,9 @@ impl Hub {
             self.obey(wire, of, &frame);
         }
         let Some(client) = self.clients.get_mut(&of) else { return };
+        if client.is_gone {
+            return self.gone(wire, of);
+        }
         let unused = client
             .granted
             .take()

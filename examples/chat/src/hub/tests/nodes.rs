@@ -93,12 +93,38 @@ fn a_name_that_is_taken_elsewhere_is_taken() {
         matches!(&posted[..], [Post::Nick { was, user }] if was == "anna" && user == "andrea"),
         "{posted:?}"
     );
-    // Who goes while it waits leaves no name behind.
-    let gone = world.connect();
-    world.say(gone, hello("gone"));
-    world.leave(gone);
+}
+
+#[test]
+fn who_says_something_and_goes_at_once_has_said_it() {
+    let mut world = one_of_several();
+    let ann = world.named("ann");
+    let script = world.connect();
+    world.say(script, json!({"text": "done", "user": "cron"}));
+    world.leave(script);
     world.answer_claim(true);
-    assert!(matches!(&world.posted()[..], [Post::Release { name }] if name == "gone"));
+    let posted = world.posted();
+    let [
+        Post::Join { .. },
+        Post::Message { tag, message },
+        Post::Leave { .. },
+        Post::Release { .. },
+    ] = &posted[..]
+    else {
+        panic!("{posted:?}")
+    };
+    world.forget();
+    world.news(Event::Message { tag: Some(tag.clone()), message: message.clone() });
+    assert_eq!(texts(&world.heard(ann)), ["done"]);
+    assert_eq!(world.hub.client_count(), 1);
+
+    // Where the name is somebody else's, nothing is left of it.
+    let script = world.connect();
+    world.say(script, json!({"text": "done", "user": "far"}));
+    world.leave(script);
+    world.answer_claim(false);
+    assert!(world.posted().is_empty());
+    assert_eq!(world.hub.client_count(), 1);
 }
 
 #[test]
