@@ -219,6 +219,8 @@ impl Room {
     }
 
     pub(crate) fn add(&mut self, name: Key, member: Member) {
+        // Who moved here from another node is not there any more, whenever that one says so.
+        self.elsewhere.remove(&name);
         self.members.insert(name, member);
         self.empty_since = None;
     }
