@@ -19,7 +19,7 @@ impl Redis {
             assert!(std::env::var_os("CI").is_none(), "redis-server is not installed");
             let skipped = "SKIPPED: redis-server is not installed, the nodes were not tested";
             // Not by `eprintln!`, which a passing test keeps to itself.
-            writeln!(std::io::stderr(), "\n*** {skipped} ***").unwrap();
+            std::io::stderr().write_all(format!("\n*** {skipped} ***\n").as_bytes()).unwrap();
             return None;
         }
         // Somebody else may take the port in between; then the server does not start, and another is tried.
