@@ -189,6 +189,15 @@ fn two_people_talk() {
     assert_eq!(bob.console(), [""; 0], "what the browser complains of");
 }
 
+/// Has a page miss whatever is said about its own messages.
+const DEAFEN: &str = "((whole) => {
+    JSON.parse = (text) => {
+        const frame = whole(text);
+        return frame.nonce ? { type: 'missed' } : frame;
+    };
+    JSON.parse.whole = whole;
+})(JSON.parse)";
+
 #[test]
 fn a_restart_loses_and_doubles_nothing() {
     let Some((_alone, driver)) = browsers("a_restart_loses_and_doubles_nothing") else { return };
@@ -202,12 +211,18 @@ fn a_restart_loses_and_doubles_nothing() {
     come_in(&dave, "dave");
     say(&cara, "before");
     sees(&dave, "cara", "before");
+    // Stored and shown, but dave never hears of it: it will be sent again.
+    dave.eval(DEAFEN, &[]);
+    say(&dave, "heard");
+    sees(&cara, "dave", "heard");
+    dave.until("document.querySelector('#log article[data-status=waiting]')", &[]);
     // On its way while the server goes: acknowledged or not, it must be there in the end, once.
     for number in 0..5 {
-        say(&dave, &format!("in flight {number}"));
+        say(&cara, &format!("in flight {number}"));
     }
 
     drop(server);
+    dave.eval("JSON.parse = JSON.parse.whole", &[]);
     for page in [&cara, &dave] {
         page.until("document.querySelector('#state').dataset.state !== 'online'", &[]);
     }
@@ -229,7 +244,7 @@ fn a_restart_loses_and_doubles_nothing() {
     }
     cara.screenshot("resumed");
 
-    let mut expected: Vec<String> = ["before", "dave waits"].map(str::to_owned).into();
+    let mut expected: Vec<String> = ["before", "heard", "dave waits"].map(str::to_owned).into();
     expected.extend((0..5).map(|number| format!("in flight {number}")));
     expected.extend((0..3).map(|number| format!("cara waits {number}")));
     expected.sort();
