@@ -1,7 +1,7 @@
 //! What begins with a slash: read here, carried out by the hub. The table that `/help` and the page show stands beside the
 //! `match` that reads it, and a test holds the two together.
 
-use crate::message::CommandHelp;
+use crate::event::CommandHelp;
 
 /// Every command there is, in the order in which `/help` lists them.
 pub(crate) const COMMANDS: &[CommandHelp] = &[

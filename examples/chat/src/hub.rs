@@ -4,12 +4,13 @@
 //! its synchronisation: there is no mutex around the clients and no channel in front of them. A method is called with what
 //! has happened and with a [`Wire`] to answer on; it never waits, and it is never entered twice.
 //!
-//! Here is how a client comes, speaks and goes. How it gets a name and rooms is in `hub/entering.rs`, what becomes of what
-//! it says in `hub/talking.rs`, of its commands in `hub/orders.rs`, what comes back from the history in `hub/kept.rs`, and
-//! what other nodes have to say, where there are any, in `hub/nodes.rs`.
+//! Here is how a client comes, speaks and goes. Beside it, in `hub/`: `naming.rs` (how it gets a name, and back to it),
+//! `entering.rs` (rooms), `talking.rs` (what becomes of what it says), `orders.rs` (of its commands), `kept.rs` (what comes
+//! back from the history) and `nodes.rs` (what other nodes have to say, where there are any).
 
 mod entering;
 mod kept;
+mod naming;
 mod nodes;
 mod orders;
 mod talking;
@@ -26,9 +27,10 @@ use wheelhouse::ConnectionId;
 
 use crate::client::{Client, OTHER_FRAMES, Person, subscriber};
 use crate::cluster::Post;
+use crate::event::{Change, Event, Level, Limits};
 use crate::history::Opened;
 use crate::ids::Ids;
-use crate::message::{Change, CloseCode, Code, Event, Level, Limits, Refusal, Request};
+use crate::message::{CloseCode, Code, Refusal, Request};
 use crate::names::Key;
 use crate::pace::{Bucket, Rate};
 use crate::rooms::{LOBBY, Owner, Room, Rooms};

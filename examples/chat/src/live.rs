@@ -5,8 +5,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use wheelhouse::codec::websocket::{self, CloseFrame, Incoming, Outgoing, WebSocket};
 use wheelhouse::{Blame, ConnectionId, Handlers, ServerRef, SlowConsumers};
 
+use crate::event::Event;
 use crate::hub::Hub;
-use crate::message::{CloseCode, Event};
+use crate::message::CloseCode;
 use crate::wire::Wire;
 
 pub(crate) type Connection<'a> = wheelhouse::Connection<'a, WebSocket, Hub>;

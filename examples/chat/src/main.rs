@@ -11,12 +11,13 @@
 //! through all files is in `docs/chat.md`.
 
 mod client;
-#[allow(unreachable_pub, dead_code, reason = "documented as a library would be")]
+#[allow(unreachable_pub, reason = "documented as a library would be")]
 mod cluster;
 mod commands;
 #[allow(unreachable_pub, reason = "documented as a library would be")]
 mod config;
-#[allow(unreachable_pub, dead_code, reason = "documented as a library would be")]
+mod event;
+#[allow(unreachable_pub, reason = "documented as a library would be")]
 mod history;
 mod http;
 mod hub;
@@ -42,10 +43,10 @@ use wheelhouse::codec::websocket::WebSocket;
 use wheelhouse::{Config, Server, StopReport};
 
 use self::config::Settings;
+use self::event::Limits;
 use self::http::Gate;
 use self::hub::{Hub, Rules, TICK};
 use self::ids::Ids;
-use self::message::Limits;
 use self::pace::Rate;
 use self::services::{Loop, Services};
 

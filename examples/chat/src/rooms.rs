@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use wheelhouse::ConnectionId;
 
-use crate::message::RoomInfo;
+use crate::event::RoomInfo;
 use crate::names::Key;
 use crate::presence::Crowd;
 

@@ -9,8 +9,9 @@ use std::time::Instant;
 use wheelhouse::ConnectionId;
 
 use crate::cluster::Post;
+use crate::event::Event;
 use crate::history::Request;
-use crate::message::{CloseCode, Event};
+use crate::message::CloseCode;
 use crate::names::Key;
 
 /// The way to the clients. Nothing here fails: a client that is gone or does not read is told of by `Hub::gone`.

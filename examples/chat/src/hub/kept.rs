@@ -5,8 +5,9 @@
 use wheelhouse::ConnectionId;
 
 use super::Hub;
+use crate::event::{Event, Level, Said};
 use crate::history::{Answer, Kind, Message, Reply, Request, StoreError};
-use crate::message::{Code, Event, Level, Refusal, Said};
+use crate::message::{Code, Refusal};
 use crate::names::Key;
 use crate::wire::{Why, Wire};
 

@@ -5,8 +5,9 @@ use wheelhouse::ConnectionId;
 use super::Hub;
 use crate::cluster::Post;
 use crate::commands::{self, Command, Input};
+use crate::event::Event;
 use crate::history::{Kind, Request};
-use crate::message::{Code, Event, Refusal};
+use crate::message::{Code, Refusal};
 use crate::names::Key;
 use crate::wire::{Why, Wire};
 

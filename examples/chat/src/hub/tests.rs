@@ -19,11 +19,12 @@ use wheelhouse::testing::Simulation;
 
 use super::{Hub, Rules};
 use crate::cluster::Post;
+use crate::event::{Event, Limits};
 use crate::history::{
     Answer, Fault, Message, Opened, Reply, Request, Room as StoredRoom, StoreError,
 };
 use crate::ids::Ids;
-use crate::message::{CloseCode, Event, Limits};
+use crate::message::CloseCode;
 use crate::pace::Rate;
 use crate::wire::{Backstage, Busy, Why, Wire};
 
