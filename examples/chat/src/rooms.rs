@@ -48,6 +48,8 @@ pub(crate) struct Room {
     pub(crate) crowd: Crowd,
     /// Something said in it has been stored, and so has its owner.
     pub(crate) has_history: bool,
+    /// The last time that its owner cleared it, since the server's start: up to which message, and who.
+    pub(crate) cleared: Option<(u64, Arc<str>)>,
     /// Since when nobody has been in it, where somebody was before.
     empty_since: Option<Instant>,
     is_lobby: bool,
@@ -182,6 +184,7 @@ impl Room {
             listeners: HashSet::new(),
             crowd: Crowd::default(),
             has_history: false,
+            cleared: None,
             empty_since: None,
             is_lobby: false,
         }

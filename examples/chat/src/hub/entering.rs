@@ -112,6 +112,9 @@ impl Hub {
         seen: Seen,
     ) {
         self.show_room(wire, id, key);
+        if let Seen::UpTo(since) = seen {
+            self.tell_cleared(wire, id, key, since);
+        }
         let (room, limit) = (key.as_str().to_owned(), self.rules.replay);
         let request = match seen {
             Seen::Nothing => Request::Before { room, before: None, limit },
@@ -131,6 +134,16 @@ impl Hub {
         let Some(room) = self.rooms.get(key) else { return };
         let (owner, people, count) = (room.owner_name(), room.people(), room.count());
         wire.send(id, &Event::Joined { room: &room.name, owner, people, count, topic: None });
+    }
+
+    /// Who was away when the room was cleared is told now.
+    fn tell_cleared(&self, wire: &mut impl Wire, id: ConnectionId, key: &Key, since: u64) {
+        let Some(room) = self.rooms.get(key) else { return };
+        if let Some((through, by)) = room.cleared.as_ref().filter(|(through, _)| since <= *through)
+        {
+            let (room, by, through) = (&*room.name, Some(&**by), *through);
+            wire.send(id, &Event::Clear { room, by, through });
+        }
     }
 
     /// From here on the client hears what is said in the room.

@@ -182,6 +182,7 @@ impl Hub {
     fn cleared(&mut self, wire: &mut impl Wire, key: &Key, by: &str, through: u64) {
         let Some(room) = self.rooms.get_mut(key) else { return };
         room.has_history = false;
+        room.cleared = Some((through, by.into()));
         let event = Event::Clear { room: &room.name, by: Some(by), through };
         wire.publish(room.everybody(), &event);
     }

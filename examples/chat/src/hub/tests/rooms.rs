@@ -90,6 +90,31 @@ fn the_owner_clears_a_room_and_nobody_else_does() {
 }
 
 #[test]
+fn who_was_away_when_a_room_was_cleared_is_told_on_coming_back() {
+    let mut world = World::new();
+    let ann = world.rich_with("ann", "session-of-ann", json!({"rust": 0}));
+    let bob = world.rich_with("bob", "session-of-bob", json!({"rust": 0}));
+    world.say(ann, json!({"text": "secret"}));
+    let seen = world.heard(bob).pop().expect("a message")["id"].clone();
+    world.leave(bob);
+    world.say(ann, json!({"text": "/clear room"}));
+    let bob = world.connect();
+    let hello = |rooms| json!({"type": "hello", "user": "bob", "session": "session-of-bob", "rooms": rooms});
+    world.say(bob, hello(json!({"rust": seen})));
+    let heard = world.heard(bob);
+    assert_eq!(kinds(&heard), ["welcome", "joined", "clear", "history"]);
+    assert!(heard[2]["through"].as_u64() >= seen.as_u64());
+    assert_eq!(heard[3]["messages"], json!([]));
+    // Once he has seen something later, he knows.
+    world.say(ann, json!({"text": "later"}));
+    let seen = world.heard(bob).pop().expect("a message")["id"].clone();
+    world.leave(bob);
+    let bob = world.connect();
+    world.say(bob, hello(json!({"rust": seen})));
+    assert_eq!(kinds(&world.heard(bob)), ["welcome", "joined", "history"]);
+}
+
+#[test]
 fn one_clears_ones_own_view_alone() {
     let mut world = World::new();
     let (ann, bob) = (world.rich("ann"), world.rich("bob"));
