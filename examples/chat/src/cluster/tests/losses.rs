@@ -132,6 +132,28 @@ fn redis_that_forgets_while_we_talk_to_it_is_joined_anew() {
 }
 
 #[test]
+fn redis_that_takes_nothing_more_is_as_good_as_lost_until_it_does() {
+    let Some(redis) = Redis::start() else { return };
+    let (mut a, mut b) = (End::new(&redis, Some(1)), End::new(&redis, Some(2)));
+    let mut raw = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+    let mut limit = |bytes: &str| {
+        redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(bytes).exec(&mut raw).unwrap();
+    };
+    limit("1");
+    a.say(1, "a with Redis full");
+    let why = a.until(|event| match event {
+        Event::Down { why } => Some(why.clone()),
+        _ => None,
+    });
+    assert!(why.contains("memory"), "{why}");
+    a.until_shown(1);
+    limit("0");
+    assert_eq!(a.until_up(), (1, 0, false));
+    b.until_shown(1);
+    agree(&mut a, &mut b, false);
+}
+
+#[test]
 fn a_server_with_a_number_starts_without_redis_and_joins_when_it_comes() {
     let Some(mut redis) = Redis::later() else { return };
     let mut a = End::try_new(&redis, Some(1)).unwrap();
