@@ -232,7 +232,7 @@ fn server_has_dropped_one(server: &Server, message: usize) -> bool {
 
 #[test]
 fn a_peer_that_answers_no_ping_is_closed() {
-    let server = Server::start(&["--ping-after", "1s", "--idle-timeout", "3s"]);
+    let server = Server::start(&["--ping-after", "2s", "--idle-timeout", "10s"]);
     let mut bob = server.hello("bob", &json!({}));
     let mut dead = server.hello("dead", &json!({})); // it reads no more, and so answers no ping
     loop {
