@@ -85,8 +85,7 @@ fn help_on(name: &str) -> Option<&'static CommandHelp> {
 /// The answer to `/help`, a line for each.
 pub(crate) fn help() -> String {
     let line = |help: &CommandHelp| format!("{} {} – {}", help.name, help.args, help.help);
-    let lines: Vec<String> =
-        COMMANDS.iter().map(|help| line(help).replace("  –", " –")).collect();
+    let lines: Vec<String> = COMMANDS.iter().map(|help| line(help).replace("  –", " –")).collect();
     lines.join("\n")
 }
 

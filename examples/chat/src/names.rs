@@ -17,7 +17,8 @@ pub(crate) struct Key(Arc<str>);
 impl Key {
     /// Upper case first, so that letters with two lower cases (`σ`, `ς`) or none of their own (`ß`) come together.
     pub(crate) fn of(name: &str) -> Self {
-        Self(name.to_uppercase().chars().flat_map(char::to_lowercase).collect())
+        let folded: String = name.to_uppercase().chars().flat_map(char::to_lowercase).collect();
+        Self(folded.into())
     }
 
     pub(crate) fn as_str(&self) -> &str {

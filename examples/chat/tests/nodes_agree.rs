@@ -1,5 +1,6 @@
 //! What several servers joined by a Redis agree on: the order of messages, people, names, histories. To their people they
 //! are one chat, and two while Redis is away. (How that looks to a client is in `nodes.rs`.)
+
 mod kit;
 #[path = "support/redis.rs"]
 mod redis_server;

@@ -72,10 +72,9 @@ impl Hub {
             user,
             text: text.to_owned(),
             kind,
-            nonce: session.zip(nonce).map(|(session, nonce)| Nonce {
-                session,
-                nonce: nonce.to_owned(),
-            }),
+            nonce: session
+                .zip(nonce)
+                .map(|(session, nonce)| Nonce { session, nonce: nonce.to_owned() }),
         };
         self.counts.messages += 1;
         let why = Why::Said { by: id };
