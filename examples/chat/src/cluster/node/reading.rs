@@ -18,6 +18,9 @@ impl<T> Node<T> {
             && number > seen.number + 1
         {
             self.out.push(Event::Gap { missed: number - seen.number - 1 });
+            // What is awaited may be among the missed, and nobody should wait for it; if it comes yet, it was shown.
+            let awaited = std::mem::take(&mut self.awaited);
+            self.out.extend(awaited.into_values().map(|awaited| awaited.event));
         }
         self.seen = Some(Seen { place, number });
         if node == self.me.node {
