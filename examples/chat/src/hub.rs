@@ -84,6 +84,8 @@ pub(crate) struct Hub {
     lobby: Key,
     ids: Arc<Ids>,
     backstage: Box<dyn Backstage>,
+    /// How often somebody has entered a room.
+    stays: u64,
     /// The last message that was shown: who comes now has heard none up to it.
     last_shown: u64,
     /// When the list of rooms may be pushed again, and whether there is a need to.
@@ -128,6 +130,7 @@ impl Hub {
             last_shown: ids.last(),
             ids,
             backstage,
+            stays: 0,
             rooms_pushed: None,
             rooms_changed: false,
             unanswered: 0,

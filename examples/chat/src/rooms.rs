@@ -82,6 +82,8 @@ pub(crate) struct Member {
     pub(crate) is_rich: bool,
     /// Its history is on the way: what is stored meanwhile is in that history, or comes after it.
     pub(crate) is_catching_up: bool,
+    /// Tells this stay from an earlier one of the same client, whose history may still be on the way.
+    pub(crate) stay: u64,
 }
 
 impl Rooms {

@@ -64,6 +64,7 @@ pub(crate) enum Why {
     Replay {
         to: ConnectionId,
         room: Key,
+        stay: u64,
     },
     /// Somebody scrolls back.
     Page {

@@ -61,7 +61,9 @@ impl Hub {
         }
         let is_back = before.is_some_and(|was| was.key == person.key && room.is_member(&was.key));
         let is_rich = person.is_rich;
-        let member = Member { id, name: Arc::clone(&user), is_rich, is_catching_up: true };
+        self.stays += 1;
+        let (name, stay) = (Arc::clone(&user), self.stays);
+        let member = Member { id, name, is_rich, is_catching_up: true, stay };
         room.add(person.key.clone(), member);
         person.rooms.push(key.clone());
         person.current = Some(key.clone());
@@ -121,7 +123,8 @@ impl Hub {
             Seen::After(id) => Request::Before { room, before: Some(id + 1), limit },
             Seen::UpTo(since) => Request::Since { room, since, limit },
         };
-        let why = Why::Replay { to: id, room: key.clone() };
+        let Some(stay) = self.member(id, key).map(|member| member.stay) else { return };
+        let why = Why::Replay { to: id, room: key.clone(), stay };
         if self.backstage.keep(why, request).is_err() {
             self.counts.busy += 1;
             self.caught_up(id, key);
@@ -148,12 +151,15 @@ impl Hub {
 
     /// From here on the client hears what is said in the room.
     pub(super) fn caught_up(&mut self, id: ConnectionId, key: &Key) {
-        let Ok(person) = self.person(id) else { return };
-        let name = person.key.clone();
-        let member = self.rooms.get_mut(key).and_then(|room| room.member_mut(&name));
-        if let Some(member) = member.filter(|member| member.id == id) {
+        if let Some(member) = self.member(id, key) {
             member.is_catching_up = false;
         }
+    }
+
+    /// A client as one of a room's people, where it is.
+    pub(super) fn member(&mut self, id: ConnectionId, key: &Key) -> Option<&mut Member> {
+        let name = &self.clients.get(&id)?.person()?.key;
+        self.rooms.get_mut(key)?.member_mut(name).filter(|member| member.id == id)
     }
 
     /// `/join`.

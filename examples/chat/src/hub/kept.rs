@@ -30,9 +30,12 @@ impl Hub {
                         }
                     }
                 },
-                Why::Replay { to, room } => {
-                    self.show_page(wire, to, &room, result, true);
-                    self.caught_up(to, &room);
+                Why::Replay { to, room, stay } => {
+                    // Who has left and come back waits for the history that was asked for last.
+                    if self.member(to, &room).is_some_and(|member| member.stay == stay) {
+                        self.show_page(wire, to, &room, result, true);
+                        self.caught_up(to, &room);
+                    }
                 }
                 Why::Page { to, room } => self.show_page(wire, to, &room, result, false),
                 Why::Clear { by, name, room, through } => match result {

@@ -80,7 +80,8 @@ impl Hub {
                 let lobby = self.lobby.clone();
                 self.enter(wire, id, &lobby, "lobby", None)?;
                 self.welcome(wire, id);
-                // It has listened since it came; what it lacks is older.
+                // It has listened since it came, and goes on; what it lacks is older.
+                self.caught_up(id, &lobby);
                 self.tell_joined(wire, id, &lobby, Seen::After(heard));
                 Ok(())
             }

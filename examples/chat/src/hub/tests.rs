@@ -2,6 +2,7 @@
 
 mod nodes;
 mod people;
+mod random;
 mod rooms;
 mod talk;
 
@@ -327,6 +328,18 @@ pub(super) fn kinds(frames: &[Value]) -> Vec<&str> {
 
 pub(super) fn texts(frames: &[Value]) -> Vec<&str> {
     frames.iter().filter_map(|frame| frame["text"].as_str()).collect()
+}
+
+impl Hub {
+    /// Nothing is left of anybody.
+    fn assert_empty(&mut self) {
+        assert!(self.clients.is_empty() && self.names.is_empty() && self.sessions.is_empty());
+        assert!(self.addresses.values().all(|address| address.connections == 0));
+        assert_eq!(self.unanswered, 0);
+        for (key, room) in self.rooms.iter_mut() {
+            assert_eq!((room.count(), room.everybody().count()), (0, 0), "{key}");
+        }
+    }
 }
 
 /// Connection ids are the library's to give out: so many peers connect to a server that is not there.
