@@ -16,7 +16,8 @@ pub const MAX_NODE: u8 = 63;
 const NODE_BITS: u32 = 6;
 const SEQUENCE_BITS: u32 = 6;
 
-/// No clock and no foreign id moves ours past this; the 2⁴⁵ above it (the last 99 days before September 2093) are left for counting on.
+/// No clock and no foreign id moves ours past this; the 2⁴⁵ above it (the last 99 days before September 2093) are left for
+/// counting on.
 const HORIZON: u64 = (1 << 53) - (1 << 45);
 
 /// Gives out ids for one node. Several threads may share it: it is one atomic word, and no two calls return the same id.

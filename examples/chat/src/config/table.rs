@@ -66,14 +66,16 @@ pub(super) const SETTINGS: &[Setting] = &[
         List,
         "TOKEN",
         None,
-        "Let in only who brings this token; several: any of them. Rather by the environment: flags are visible to all on this machine",
+        "Let in only who brings this token; several: any of them. Rather by the \
+         environment: flags are visible to all on this machine",
     ),
     setting(
         "allow-origin",
         List,
         "ORIGIN",
         None,
-        "Let in pages of this origin too, such as https://chat.example, https://*.example, or * for all; several: any of them. Our own page may always come",
+        "Let in pages of this origin too, such as https://chat.example, https://*.example, or * \
+         for all; several: any of them. Our own page may always come",
     ),
     setting("history", Number, "MESSAGES", Some("100"), "Messages kept for each room, 1 to 100000"),
     setting(

@@ -151,7 +151,8 @@ fn a_bad_value_is_named_with_its_place_in_one_line() {
         ),
         (
             &["--allow-origin", "chat.example"],
-            "allow-origin: \"chat.example\" is not an origin such as https://chat.example, https://*.example or * (from --allow-origin)",
+            "allow-origin: \"chat.example\" is not an origin such as https://chat.example, \
+             https://*.example or * (from --allow-origin)",
         ),
         (&["--colour", "red"], "unexpected argument '--colour' found; --help tells all settings"),
         (
@@ -195,7 +196,8 @@ fn what_is_wrong_in_the_file_is_named_with_its_line() {
         ("db = 5", "db: it wants a text in quotes, and got a number (from FILE, line 1)"),
         (
             "ping-after = true",
-            "ping-after: it wants a time in quotes, such as \"30s\", or a number of seconds, and got a yes or no (from FILE, line 1)",
+            "ping-after: it wants a time in quotes, such as \"30s\", or a number of seconds, \
+             and got a yes or no (from FILE, line 1)",
         ),
         (
             "token = [1]",
