@@ -90,15 +90,15 @@ fn answer(
     log::debug!("{id}: {peer} {} {}", request.method(), request.path());
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let response = match request.path() {
+        "/healthz" | "/ws" if conn.server().is_shutting_down() => {
+            Response::text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n").closing()
+        }
         "/ws" => return enter(gate, hub, conn, request),
         "/" | "/healthz" | "/metrics" if !reads => {
             Response::text(StatusCode::METHOD_NOT_ALLOWED, "GET it\n")
                 .header("allow", "GET, HEAD")?
         }
         "/" => page::page()?,
-        "/healthz" if conn.server().is_shutting_down() => {
-            Response::text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n").closing()
-        }
         "/healthz" => Response::text(StatusCode::OK, "ok\n"),
         "/metrics" => metrics::response(hub, &conn.server()),
         _ => Response::text(StatusCode::NOT_FOUND, "there is nothing here\n"),
