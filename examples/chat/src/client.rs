@@ -49,6 +49,8 @@ pub(crate) struct Client {
     pub(crate) stage: Stage,
     /// The last message there was when it came: what is older it has not heard.
     pub(crate) came_after: u64,
+    /// What is older it has been told, though it only listens.
+    pub(crate) is_replayed: bool,
     pub(crate) frames: Bucket,
     pub(crate) messages: Bucket,
     patience: Bucket,
@@ -83,6 +85,7 @@ impl Client {
             session,
             stage,
             came_after,
+            is_replayed: false,
             frames,
             messages,
             patience,

@@ -18,6 +18,9 @@ use crate::{metrics, page};
 /// How long a connection that is no WebSocket stays when the server stops, so that who asks for its health is told.
 const TELL_FOR: Duration = Duration::from_secs(1);
 
+/// Who has said nothing for so long only listens: a page says hello at once.
+const LISTENS_AFTER: Duration = Duration::from_secs(1);
+
 /// Who may come in.
 #[derive(Debug)]
 pub(crate) struct Gate {
@@ -142,6 +145,7 @@ fn enter(
     log::info!("{id}: {peer} connected");
     let handlers = live::handlers(conn);
     conn.set_handlers(handlers);
+    conn.after(LISTENS_AFTER, |hub, conn| hub.stayed(conn.id()));
     hub.connected(&mut conn.server(), id, peer.ip());
     Ok(())
 }

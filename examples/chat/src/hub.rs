@@ -28,13 +28,13 @@ use wheelhouse::ConnectionId;
 use crate::client::{Client, OTHER_FRAMES, Person, subscriber};
 use crate::cluster::Post;
 use crate::event::{Change, Event, Level, Limits};
-use crate::history::Opened;
+use crate::history::{Opened, Request as ToHistory};
 use crate::ids::Ids;
 use crate::message::{CloseCode, Code, Refusal, Request};
 use crate::names::Key;
 use crate::pace::{Bucket, Rate};
 use crate::rooms::{LOBBY, Owner, Room, Rooms};
-use crate::wire::{Backstage, Wire};
+use crate::wire::{Backstage, Why, Wire};
 
 /// How often [`Hub::tick`] wants to be called.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
@@ -173,6 +173,17 @@ impl Hub {
         if let Some(lobby) = self.rooms.get_mut(&self.lobby) {
             lobby.listen(id);
         }
+    }
+
+    /// A client has been there for a while. If it only listens, it is shown what was said before.
+    pub(crate) fn stayed(&mut self, id: ConnectionId) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        if client.person().is_some() || client.is_replayed {
+            return;
+        }
+        let (room, before) = (LOBBY.to_owned(), Some(client.came_after + 1));
+        let request = ToHistory::Before { room, before, limit: self.rules.replay };
+        client.is_replayed = self.backstage.keep(Why::Listener { to: id }, request).is_ok();
     }
 
     /// A client has said something: one frame.

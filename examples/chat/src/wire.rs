@@ -66,6 +66,10 @@ pub(crate) enum Why {
         room: Key,
         stay: u64,
     },
+    /// Somebody who only listens wants to know as well.
+    Listener {
+        to: ConnectionId,
+    },
     /// Somebody scrolls back.
     Page {
         to: ConnectionId,

@@ -27,6 +27,7 @@ pub(super) enum Seen {
     UpTo(u64),
     /// All after this message, live: the rest is wanted.
     After(u64),
+    All,
 }
 
 impl Hub {
@@ -122,6 +123,7 @@ impl Hub {
             Seen::Nothing => Request::Before { room, before: None, limit },
             Seen::After(id) => Request::Before { room, before: Some(id + 1), limit },
             Seen::UpTo(since) => Request::Since { room, since, limit },
+            Seen::All => return,
         };
         let Some(stay) = self.member(id, key).map(|member| member.stay) else { return };
         let why = Why::Replay { to: id, room: key.clone(), stay };

@@ -37,6 +37,17 @@ impl Hub {
                         self.caught_up(to, &room);
                     }
                 }
+                Why::Listener { to } => {
+                    let lobby = self.lobby.clone();
+                    // Who has come into the lobby otherwise meanwhile waits for a history of its own.
+                    let is_silent = self.person(to).is_err();
+                    let is_plain = self
+                        .member(to, &lobby)
+                        .is_some_and(|member| !member.is_rich && !member.is_catching_up);
+                    if is_silent || is_plain {
+                        self.show_page(wire, to, &lobby, result, true);
+                    }
+                }
                 Why::Page { to, room } => self.show_page(wire, to, &room, result, false),
                 Why::Clear { by, name, room, through } => match result {
                     Ok(_) => {

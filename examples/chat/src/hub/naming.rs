@@ -75,14 +75,18 @@ impl Hub {
             (Err(nobody), None) => Err(nobody),
             (Err(_), Some(user)) => {
                 let name = self.free_name(user, None)?;
-                let heard = self.clients.get(&id).map_or(0, |client| client.came_after);
+                let Some(client) = self.clients.get(&id) else { return Ok(()) };
+                let heard = match client.is_replayed {
+                    true => Seen::All,
+                    false => Seen::After(client.came_after),
+                };
                 self.settle(id, name, None, false);
                 let lobby = self.lobby.clone();
                 self.enter(wire, id, &lobby, "lobby", None)?;
                 self.welcome(wire, id);
                 // It has listened since it came, and goes on; what it lacks is older.
                 self.caught_up(id, &lobby);
-                self.tell_joined(wire, id, &lobby, Seen::After(heard));
+                self.tell_joined(wire, id, &lobby, heard);
                 Ok(())
             }
         }

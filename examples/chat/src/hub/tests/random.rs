@@ -111,6 +111,11 @@ impl Play {
                 }
             }
             4 => self.world.tick(),
+            10 => {
+                let Some(who) = self.anybody() else { return };
+                let id = self.clients[&who].0;
+                self.world.hub.stayed(id);
+            }
             5..=9 => {
                 self.world.settle_one();
             }

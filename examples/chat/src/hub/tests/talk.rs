@@ -48,6 +48,24 @@ fn a_plain_client_that_comes_later_is_replayed_what_it_missed_and_no_more() {
 }
 
 #[test]
+fn who_only_listens_is_shown_what_was_said_before_and_once() {
+    let mut world = World::new();
+    let ann = world.rich("ann");
+    world.say(ann, json!({"type": "message", "text": "before"}));
+    let bob = world.connect();
+    world.say(ann, json!({"type": "message", "text": "live"}));
+    world.with_wire(|hub, _| hub.stayed(bob));
+    let heard = world.heard(bob);
+    assert_eq!(kinds(&heard), ["message", "history"]);
+    assert_eq!(texts(heard[1]["messages"].as_array().expect("messages")), ["before"]);
+    world.say(bob, json!({"text": "hi", "user": "bob"}));
+    assert_eq!(kinds(&world.heard(bob)), ["welcome", "joined", "message"]);
+    world.forget();
+    world.with_wire(|hub, _| hub.stayed(ann));
+    assert!(world.heard(ann).is_empty(), "she does not only listen");
+}
+
+#[test]
 fn a_nonce_comes_back_to_its_sender_alone_and_the_ack_when_the_message_is_kept() {
     let mut world = World::new();
     let (ann, bob) = (world.rich("ann"), world.rich("bob"));
