@@ -22,6 +22,20 @@ fn two_scripts_of_five_lines_chat() {
 }
 
 #[test]
+fn who_only_listens_is_shown_what_was_said_before() {
+    let server = Server::start(&[]);
+    let mut ann = server.hello("ann", &json!({}));
+    ann.message("long ago", "n1");
+    ann.next_of("ack");
+    let mut mute = server.connect();
+    let history = mute.next();
+    assert_eq!((&history["type"], &history["replay"]), (&json!("history"), &json!(true)));
+    assert_eq!(history["messages"][0]["text"], "long ago");
+    ann.message("just now", "n2");
+    assert_eq!(mute.next()["text"], "just now");
+}
+
+#[test]
 fn a_rich_client_and_a_plain_one_are_in_one_room() {
     let server = Server::start(&[]);
     let mut ann = server.hello("ann", &json!({"lobby": 0}));
