@@ -38,9 +38,10 @@ impl Decoder for BytesCodec {
     type Packet = Bytes;
     type Error = Infallible;
 
-    #[inline]
+    #[inline(always)]
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, Infallible> {
-        if src.is_empty() { Ok(None) } else { Ok(Some(std::mem::take(src).freeze())) }
+        // Split off, not taken: what is free behind the bytes stays with `src`.
+        if src.is_empty() { Ok(None) } else { Ok(Some(src.split().freeze())) }
     }
 
     fn detach(packet: Bytes) -> Bytes {

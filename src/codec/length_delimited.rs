@@ -62,6 +62,8 @@ use self::field::{Endian, Malformed};
 #[derive(Clone, Debug)]
 pub struct LengthDelimitedCodec {
     layout: Layout,
+    /// [`Layout::is_plain`], asked once.
+    is_plain: bool,
     sniffer: Sniffer,
     /// The frame that has begun and whose length is known.
     frame: Option<Frame>,
@@ -84,6 +86,9 @@ struct Layout {
     adjustment: i64,
     skip: Skip,
 }
+
+/// The header of a plain layout, in bytes.
+const PLAIN_HEADER: usize = size_of::<u32>();
 
 /// What of a frame does not become part of the packet.
 #[derive(Clone, Copy, Debug)]
@@ -161,8 +166,34 @@ impl Decoder for LengthDelimitedCodec {
     type Packet = Bytes;
     type Error = LengthDelimitedError;
 
-    #[inline]
+    #[inline(always)]
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, LengthDelimitedError> {
+        if src.is_empty() {
+            return Ok(None);
+        }
+        if self.is_plain
+            && self.frame.is_none()
+            && let Some(header) = src.first_chunk()
+        {
+            let body = u32::from_be_bytes(*header) as usize;
+            if body <= self.layout.max && body <= src.len() - PLAIN_HEADER {
+                self.sniffer.rest();
+                let mut packet = src.split_to(PLAIN_HEADER + body).freeze();
+                packet.advance(PLAIN_HEADER);
+                return Ok(Some(packet));
+            }
+        }
+        self.decode_any(src)
+    }
+
+    fn detach(packet: Bytes) -> Bytes {
+        detached(packet)
+    }
+}
+
+impl LengthDelimitedCodec {
+    /// Decodes any layout, and what of a plain one is not a whole frame.
+    fn decode_any(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, LengthDelimitedError> {
         let frame = match self.frame.take() {
             Some(frame) => frame,
             None if src.is_empty() => return Ok(None),
@@ -175,21 +206,62 @@ impl Decoder for LengthDelimitedCodec {
             self.frame = Some(frame);
             return Ok(None);
         }
-        // The last frame of what has come leaves nothing behind: it takes the whole rather than a share of it.
-        let whole =
-            if frame.len == src.len() { std::mem::take(src) } else { src.split_to(frame.len) };
-        let mut packet = whole.freeze();
+        let mut packet = src.split_to(frame.len).freeze();
         packet.advance(frame.skip);
         self.sniffer.rest();
         Ok(Some(packet))
     }
 
-    fn detach(packet: Bytes) -> Bytes {
-        detached(packet)
+    /// Encodes any layout, and refuses what cannot be sent.
+    fn encode_any(
+        &mut self,
+        packet: Bytes,
+        dst: &mut WriteBuffer,
+    ) -> Result<(), LengthDelimitedError> {
+        match self.layout.skip {
+            Skip::Front(front) => {
+                self.layout.check_own_header(&packet, front)?;
+                put_zeros(dst, front);
+            }
+            Skip::Header { body } => {
+                let length = self.layout.length_of(body + packet.len())?;
+                put_zeros(dst, self.layout.offset);
+                self.layout.field.write(length, self.layout.endian, dst);
+                put_zeros(dst, body);
+            }
+        }
+        dst.put_shared(packet);
+        Ok(())
+    }
+
+    fn frame_len_any(&self, packet: &Bytes) -> usize {
+        let in_front = match self.layout.skip {
+            Skip::Front(front) => front,
+            Skip::Header { body } => {
+                let length = self.layout.length_of(body + packet.len()).unwrap_or_default();
+                self.layout.offset + self.layout.field.len_of(length) + body
+            }
+        };
+        in_front + packet.len()
     }
 }
 
 impl Layout {
+    /// Whether it is the common one, a `u32` in network order and then its packet, which has a short way of its own.
+    fn is_plain(&self) -> bool {
+        matches!(
+            self,
+            Self {
+                field: LengthField::U32,
+                endian: Endian::Big,
+                offset: 0,
+                adjustment: 0,
+                skip: Skip::Header { body: 0 },
+                ..
+            }
+        ) && u32::try_from(self.max).is_ok()
+    }
+
     /// What the length field has to say in front of a body of `len` bytes.
     #[inline]
     fn length_of(&self, len: usize) -> Result<u64, LengthDelimitedError> {
@@ -232,34 +304,20 @@ fn put_zeros(dst: &mut BytesMut, count: usize) {
 impl Encoder<Bytes> for LengthDelimitedCodec {
     type Error = LengthDelimitedError;
 
-    #[inline]
+    #[inline(always)]
     fn encode(&mut self, packet: Bytes, dst: &mut WriteBuffer) -> Result<(), LengthDelimitedError> {
-        match self.layout.skip {
-            Skip::Front(front) => {
-                self.layout.check_own_header(&packet, front)?;
-                put_zeros(dst, front);
-            }
-            Skip::Header { body } => {
-                let length = self.layout.length_of(body + packet.len())?;
-                put_zeros(dst, self.layout.offset);
-                self.layout.field.write(length, self.layout.endian, dst);
-                put_zeros(dst, body);
-            }
+        if self.is_plain && packet.len() <= self.layout.max {
+            dst.extend_from_slice(&(packet.len() as u32).to_be_bytes());
+            dst.put_shared(packet);
+            return Ok(());
         }
-        dst.put_shared(packet);
-        Ok(())
+        self.encode_any(packet, dst)
     }
 
     /// Exact for every packet that can be encoded.
+    #[inline(always)]
     fn frame_len(&self, packet: &Bytes) -> usize {
-        let in_front = match self.layout.skip {
-            Skip::Front(front) => front,
-            Skip::Header { body } => {
-                let length = self.layout.length_of(body + packet.len()).unwrap_or_default();
-                self.layout.offset + self.layout.field.len_of(length) + body
-            }
-        };
-        in_front + packet.len()
+        if self.is_plain { PLAIN_HEADER + packet.len() } else { self.frame_len_any(packet) }
     }
 
     fn is_stateless(&self) -> bool {

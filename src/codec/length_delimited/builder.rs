@@ -115,8 +115,10 @@ impl LengthDelimitedBuilder {
             "an adjustment of {adjustment} takes away more than a length of {} can say",
             field.max()
         );
+        let layout = Layout { max, field, endian, offset, adjustment, skip: self.resolve_skip() };
         LengthDelimitedCodec {
-            layout: Layout { max, field, endian, offset, adjustment, skip: self.resolve_skip() },
+            is_plain: layout.is_plain(),
+            layout,
             sniffer: Sniffer::new(),
             frame: None,
             #[cfg(test)]
