@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::context::Connection;
 use crate::handle::ServerHandle;
 use crate::handlers::Handlers;
+use crate::io::AnyDriver;
 use crate::io::listener;
 use crate::io::poller::MioDriver;
 use crate::reactor::{Reactor, StopReport};
@@ -115,7 +116,8 @@ impl<P: Protocol, S: 'static> Server<P, S> {
         }
         let clock = Clock::system();
         let on_accept = Box::new(on_accept);
-        Reactor::new(protocol, config, state, on_accept, Box::new(driver), clock, local_addr)
+        let driver = AnyDriver::Mio(Box::new(driver));
+        Reactor::new(protocol, config, state, on_accept, driver, clock, local_addr)
     }
 
     /// Serves on a thread of its own, and returns a handle once it does.

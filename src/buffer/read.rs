@@ -1,15 +1,18 @@
 //! The loop's own read memory, shared by all connections.
 //!
-//! A read goes into a block that stays initialised. What came is then handed to the decoder in one of two places, by what
+//! A read goes into a block that stays initialised. What came is then handed to the decoder in one of three places, by what
 //! is cheapest to keep:
 //!
-//! - As a rule it is cut off the block, which goes on behind it: nothing is copied. Where an unfinished packet waits for it,
+//! - A few bytes for a connection that holds none are copied behind the few bytes of the read before, where packets are
+//!   split off them. That memory need not be initialised, and the block is as good as new for the next read.
+//! - Many are cut off the block, which goes on behind them: nothing is copied. Where an unfinished packet waits for them,
 //!   the read leaves room in front, and the shorter piece moves there.
 //! - A few bytes of a long unfinished packet are appended to it, in memory of the connection's own.
 //!
 //! When little of the block is left, it takes its whole length back if all packets cut from it are gone, or a fresh zeroed
-//! one if some are held. So no read is zero-filled, no byte is moved more than a constant number of times however the peer
-//! slices its stream, and 64 KiB of input whose packets have gone cost no allocation.
+//! one if some are held; the memory of few bytes does the same, without the zeros. So no read is zero-filled, no byte is
+//! moved more than a constant number of times however the peer slices its stream, and 64 KiB of input whose packets have
+//! gone cost no allocation.
 
 use std::io;
 
@@ -24,10 +27,15 @@ const LOW: usize = 16 * 1024;
 /// The longest unfinished packet that is put in front of the bytes behind it; a longer one grows where it is.
 const HEADROOM: usize = BLOCK / 4;
 
+/// Up to here a copy is cheaper than a share of the block and the zeros that renew it.
+const FEW: usize = 4 * 1024;
+
 #[derive(Debug)]
 pub(crate) struct ReadBuffer {
     /// Initialised and free: its *length* is what can be read into.
     block: BytesMut,
+    /// The few bytes that are being decoded, with free memory behind them; empty between two connections.
+    few: BytesMut,
 }
 
 /// What one read brought.
@@ -46,6 +54,12 @@ impl Filled {
     pub(crate) fn drained(self) -> bool {
         self.got < self.asked
     }
+
+    /// Few bytes, and all that there were.
+    #[inline]
+    pub(crate) fn is_few(self) -> bool {
+        self.drained() && (1..=FEW).contains(&self.got)
+    }
 }
 
 /// Makes a connection own what its decoder has left, out of `fed` bytes that it was given.
@@ -63,7 +77,60 @@ pub(crate) fn own_rest(held: &mut BytesMut, is_cut: bool, fed: usize) {
 
 impl ReadBuffer {
     pub(crate) fn new() -> Self {
-        Self { block: BytesMut::zeroed(BLOCK) }
+        Self { block: BytesMut::zeroed(BLOCK), few: BytesMut::with_capacity(BLOCK) }
+    }
+
+    /// Reads once, at most `limit` bytes, for a connection that holds none. What came is to be taken by
+    /// [`take_few`](Self::take_few) or by [`cut`](Self::cut) before the next read.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read`.
+    #[inline(always)]
+    pub(crate) fn read(
+        &mut self,
+        limit: usize,
+        read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<Filled> {
+        if self.block.len() < LOW {
+            self.renew_block();
+        }
+        let asked = limit.min(self.block.len());
+        let got = read(&mut self.block[..asked])?;
+        Ok(Filled { got, asked, is_cut: true })
+    }
+
+    /// The first bytes that the last read brought, cut off the block.
+    pub(crate) fn cut(&mut self, got: usize) -> BytesMut {
+        self.block.split_to(got)
+    }
+
+    /// Makes the `got` bytes that the last read brought [`few`](Self::few), in the place of any that a panic left there.
+    #[inline(always)]
+    pub(crate) fn take_few(&mut self, got: usize) {
+        if !self.few.is_empty() {
+            self.forget_few();
+        }
+        self.few.extend_from_slice(&self.block[..got]);
+    }
+
+    #[cold]
+    fn forget_few(&mut self) {
+        self.few.clear();
+    }
+
+    /// The few bytes that are being decoded.
+    #[inline(always)]
+    pub(crate) fn few(&mut self) -> &mut BytesMut {
+        &mut self.few
+    }
+
+    /// What the decoder has left of the few bytes, in memory of its own.
+    #[cold]
+    pub(crate) fn keep_few(&mut self) -> BytesMut {
+        let kept = BytesMut::from(&self.few[..]);
+        self.few.clear();
+        kept
     }
 
     /// Reads once, at most `limit` bytes, and puts what came behind what is in `held`.
@@ -78,18 +145,14 @@ impl ReadBuffer {
         limit: usize,
         read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
     ) -> io::Result<Filled> {
-        if self.block.len() < LOW {
-            self.renew_block();
-        }
         if !held.is_empty() {
             return self.fill_behind(held, limit, read);
         }
-        let asked = limit.min(self.block.len());
-        let got = read(&mut self.block[..asked])?;
-        if got > 0 {
-            *held = self.block.split_to(got);
+        let filled = self.read(limit, read)?;
+        if filled.got > 0 {
+            *held = self.cut(filled.got);
         }
-        Ok(Filled { got, asked, is_cut: true })
+        Ok(filled)
     }
 
     /// The shorter of what is held and what comes moves to the other.
@@ -100,6 +163,9 @@ impl ReadBuffer {
         limit: usize,
         read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
     ) -> io::Result<Filled> {
+        if self.block.len() < LOW {
+            self.renew_block();
+        }
         let fits_in_front = held.len() <= HEADROOM.min(self.block.len() / 2);
         let headroom = if fits_in_front { held.len() } else { 0 };
         let asked = limit.min(self.block.len() - headroom);

@@ -204,7 +204,7 @@ impl WriteBuffer {
     }
 
     /// The bytes to write next, where they are all in one place.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn contiguous(&self) -> Option<&[u8]> {
         match self.segments.len() {
             0 => Some(&self.tail),
@@ -250,7 +250,7 @@ impl WriteBuffer {
     }
 
     /// Empties the buffer for its next user; an unusually large one gives its memory back.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn recycle(&mut self) {
         self.tail.clear();
         self.seams.clear();
@@ -274,26 +274,47 @@ impl WriteBuffer {
 
 /// Write buffers that nobody needs at the moment, so that a connection with something to say need not allocate one.
 #[derive(Debug, Default)]
-#[expect(
-    clippy::vec_box,
-    reason = "a connection takes the box as it is: 8 bytes of it while it is idle"
-)]
-pub(crate) struct BufferPool(Vec<Box<WriteBuffer>>);
+pub(crate) struct BufferPool {
+    /// The one that goes from hand to hand where each connection answers in its turn.
+    at_hand: Option<Box<WriteBuffer>>,
+    #[expect(
+        clippy::vec_box,
+        reason = "a connection takes the box as it is: 8 bytes of it while it is idle"
+    )]
+    others: Vec<Box<WriteBuffer>>,
+}
 
 impl BufferPool {
     /// More than one turn's connections use one at a time only while a broadcast is under way.
-    const MAX: usize = 64;
+    const OTHERS: usize = 64;
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn lend(&mut self) -> Box<WriteBuffer> {
-        self.0.pop().unwrap_or_default()
+        match self.at_hand.take() {
+            Some(buffer) => buffer,
+            None => self.lend_other(),
+        }
+    }
+
+    #[cold]
+    fn lend_other(&mut self) -> Box<WriteBuffer> {
+        self.others.pop().unwrap_or_default()
     }
 
     #[inline(always)]
     pub(crate) fn give_back(&mut self, mut buffer: Box<WriteBuffer>) {
-        if self.0.len() < Self::MAX {
-            buffer.recycle();
-            self.0.push(buffer);
+        buffer.recycle();
+        if self.at_hand.is_none() {
+            self.at_hand = Some(buffer);
+        } else {
+            self.keep_other(buffer);
+        }
+    }
+
+    #[cold]
+    fn keep_other(&mut self, buffer: Box<WriteBuffer>) {
+        if self.others.len() < Self::OTHERS {
+            self.others.push(buffer);
         }
     }
 }

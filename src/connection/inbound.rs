@@ -114,6 +114,12 @@ impl Inbound {
         }
     }
 
+    /// The socket has given all that it had.
+    #[inline]
+    pub(crate) fn note_drained(&mut self) {
+        self.source = Source::Drained;
+    }
+
     pub(crate) fn note_would_block(&mut self) {
         if self.source != Source::Ended {
             self.source = Source::Drained;
@@ -151,6 +157,15 @@ impl Inbound {
     #[inline]
     pub(crate) fn has_work(&self) -> bool {
         self.source != Source::Drained || self.rest == Rest::Undecoded
+    }
+
+    /// Whether it may be read, and nothing is held that would have to be decoded with what comes.
+    #[inline(always)]
+    pub(crate) fn is_fresh(&self) -> bool {
+        matches!(self.source, Source::Drained | Source::Ready)
+            && self.rest == Rest::Unfinished
+            && self.held.is_empty()
+            && !self.is_stopped()
     }
 
     /// Whether the next thing to do is to decode what is held, rather than to read.
@@ -204,16 +219,10 @@ impl Inbound {
         let size = before.saturating_sub(src.len());
         match decoded {
             Ok(Some(packet)) => {
-                if size > 0 {
-                    self.barren = 0;
-                } else {
-                    self.barren += 1;
-                    if self.barren >= BARREN_LIMIT {
-                        return Step::Failed(Error::StalledDecoder { packets: self.barren });
-                    }
+                if let Err(error) = self.note_packet(size) {
+                    return Step::Failed(error);
                 }
                 self.rest = Rest::Undecoded;
-                self.unfinished_since = None;
                 Step::Packet { packet, size }
             }
             Ok(None) if !ended => {
@@ -224,6 +233,70 @@ impl Inbound {
             Ok(None) => Step::Failed(Error::Truncated { bytes: src.len() }),
             Err(error) => Step::Failed(Error::Protocol(Box::new(error))),
         }
+    }
+
+    /// One step of the decoder over bytes that are held elsewhere, of a stream that has not ended.
+    ///
+    /// # Errors
+    ///
+    /// The decoder's, and its yielding packets from nothing.
+    #[inline(always)]
+    pub(crate) fn step_over<D: Decoder>(
+        &mut self,
+        src: &mut BytesMut,
+        codec: &mut D,
+    ) -> Result<Option<D::Packet>, Error> {
+        let before = src.len();
+        let packet = match codec.decode(src) {
+            Ok(Some(packet)) => packet,
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(Error::Protocol(Box::new(error))),
+        };
+        self.note_packet(before.saturating_sub(src.len()))?;
+        Ok(Some(packet))
+    }
+
+    /// Keeps account of a packet that was decoded from `size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// When too many in a row came from nothing.
+    #[inline(always)]
+    pub(crate) fn note_packet(&mut self, size: usize) -> Result<(), Error> {
+        self.unfinished_since = None;
+        if size > 0 {
+            self.barren = 0;
+            return Ok(());
+        }
+        self.barren += 1;
+        if self.barren < BARREN_LIMIT {
+            return Ok(());
+        }
+        Err(Error::StalledDecoder { packets: self.barren })
+    }
+
+    /// Holds what was left over elsewhere, in memory of its own. It may be whole packets.
+    pub(crate) fn hold(&mut self, rest: BytesMut) {
+        self.held = rest;
+        self.rest = Rest::Undecoded;
+    }
+
+    /// Holds what the decoder has seen and wants more of.
+    pub(crate) fn hold_unfinished(&mut self, rest: BytesMut) {
+        self.held = rest;
+        self.rest = Rest::Unfinished;
+    }
+
+    /// Nothing is held, here or in the decoder.
+    #[inline]
+    pub(crate) fn owes_nothing(&mut self) {
+        self.unfinished_since = None;
+    }
+
+    /// Takes what a read brought, where nothing was held.
+    pub(crate) fn take_filled(&mut self, filled: Filled, came: BytesMut) {
+        self.held = came;
+        self.note_filled(filled);
     }
 
     /// Ends the decoding for this time: what is left of the `fed` bytes that were there is owned from here on.

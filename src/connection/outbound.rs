@@ -52,6 +52,7 @@ struct Attempt<'a> {
 }
 
 impl Drop for Attempt<'_> {
+    #[inline(always)]
     fn drop(&mut self) {
         if !self.whole {
             self.buffer.roll_back(self.mark);
@@ -93,12 +94,6 @@ impl Outbound {
         self.open = true;
     }
 
-    /// Whether it is worth trying to write.
-    #[inline]
-    pub(crate) fn may_flush(&self) -> bool {
-        self.open && self.buffer.is_some()
-    }
-
     /// Whether `more` bytes fit under the cap. Anything fits into an empty outbox, or a packet larger than the cap could
     /// never go.
     #[inline]
@@ -107,7 +102,7 @@ impl Outbound {
     }
 
     /// Encodes a packet behind what waits.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write<Packet, E: Decoder + Encoder<Packet>>(
         &mut self,
         packet: Packet,
@@ -128,7 +123,10 @@ impl Outbound {
         }
         drop(attempt);
         self.settle(marks, pool);
-        encoded.map_err(|error| WriteError::Encode(Box::new(error)))
+        match encoded {
+            Ok(()) => Ok(()),
+            Err(error) => refused(error),
+        }
     }
 
     /// Queues bytes that are shared with other connections, behind what waits. Says whether there was room.
@@ -191,30 +189,48 @@ impl Outbound {
         }
     }
 
-    /// Writes as much as the socket takes.
+    /// What to write, where there is something and the socket can take it.
+    #[inline(always)]
+    pub(crate) fn to_send(&self) -> Option<&WriteBuffer> {
+        self.buffer.as_deref().filter(|_| self.open)
+    }
+
+    /// Notes that the socket took so many bytes, if that is all there was and no mark was passed. Says whether that is so.
+    #[inline(always)]
+    pub(crate) fn note_sent(&mut self, taken: usize, pool: &mut BufferPool) -> bool {
+        let is_all = self.buffer.as_ref().is_some_and(|buffer| buffer.queued() == taken);
+        if !is_all || taken == 0 || self.is_high() {
+            return false;
+        }
+        self.release(pool);
+        true
+    }
+
+    /// Writes as much as the socket takes, of which `first` was the first time.
     ///
     /// # Errors
     ///
     /// Those of the socket, but for would-block and interruption.
-    #[inline(always)]
     pub(crate) fn flush(
         &mut self,
+        first: io::Result<usize>,
         marks: &Marks,
         pool: &mut BufferPool,
         mut write: impl FnMut(&WriteBuffer) -> io::Result<usize>,
     ) -> io::Result<Flushed> {
         let mut written = 0;
+        let mut last = first;
         while let Some(buffer) = self.buffer.as_mut() {
-            match write(buffer) {
+            match last {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(taken) => {
                     written += taken;
                     if taken == buffer.queued() {
                         self.release(pool);
-                    } else {
-                        buffer.consume(taken);
-                        self.queued = buffer.cost();
+                        break;
                     }
+                    buffer.consume(taken);
+                    self.queued = buffer.cost();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.open = false;
@@ -223,6 +239,7 @@ impl Outbound {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
+            last = write(buffer);
         }
         if written > 0 {
             self.stuck_since = None;
@@ -249,7 +266,7 @@ impl Outbound {
         self.release(pool);
     }
 
-    #[inline]
+    #[inline(always)]
     fn release(&mut self, pool: &mut BufferPool) {
         if let Some(buffer) = self.buffer.take() {
             pool.give_back(buffer);
@@ -257,4 +274,12 @@ impl Outbound {
         self.queued = 0;
         self.stuck_since = None;
     }
+}
+
+/// The codec's refusal.
+#[cold]
+fn refused<Packet>(
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> Result<(), WriteError<Packet>> {
+    Err(WriteError::Encode(Box::new(error)))
 }

@@ -94,6 +94,7 @@ impl<'a, P: Protocol, S> Connection<'a, P, S> {
     ///   larger than the cap goes when nothing else waits.
     /// - [`WriteError::Closed`] gives it back when the connection is closing or its write side has been ended.
     /// - [`WriteError::Encode`] when the codec refuses it.
+    #[inline]
     pub fn write(&mut self, packet: P::Out) -> Result<(), WriteError<P::Out>> {
         self.registry.write(self.id, packet)
     }

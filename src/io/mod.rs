@@ -10,9 +10,11 @@ pub(crate) mod stream;
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::poller::MioDriver;
 use self::stream::Socket;
 pub use self::stream::Stream;
 use crate::clock::Tick;
@@ -27,17 +29,51 @@ pub(crate) struct Readiness {
     pub(crate) ending: bool,
 }
 
+/// What one poll told.
+#[derive(Default, Debug)]
+pub(crate) struct News {
+    pub(crate) of_connections: Vec<Readiness>,
+    /// There may be somebody in the backlog.
+    pub(crate) of_listener: bool,
+    /// A signal to stop may have come.
+    pub(crate) of_signals: bool,
+}
+
+impl News {
+    #[inline(always)]
+    pub(crate) fn push(&mut self, readiness: Readiness) {
+        if readiness.token > LAST_OWN_TOKEN {
+            self.of_connections.push(readiness);
+        } else {
+            self.note_own(readiness.token);
+        }
+    }
+
+    /// News of the server itself.
+    #[cold]
+    fn note_own(&mut self, token: usize) {
+        match token {
+            LISTENER => self.of_listener = true,
+            SIGNALS => self.of_signals = true,
+            other => debug_assert_eq!(other, WAKER, "news of an unknown token"),
+        }
+    }
+}
+
 /// The token of the listener; a connection's tokens are all above 2³².
 pub(crate) const LISTENER: usize = 0;
 
 /// The token of the signals to stop.
 pub(crate) const SIGNALS: usize = 1;
 
-/// The token of the wake-ups from other threads.
+/// The token of the bell that other threads ring; its ringing is all that there is to its news.
 const WAKER: usize = 2;
 
 /// The token of the alarm that ends a short sleep on time.
 const ALARM: usize = 3;
+
+/// The loop's own tokens end here.
+const LAST_OWN_TOKEN: usize = ALARM;
 
 /// How long the loop may sleep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,9 +96,9 @@ pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
 ///
 /// Readiness is edge-triggered: it is told once, and again only after a call said would-block.
 pub(crate) trait Driver {
-    /// Waits until there is news, for `timeout` at most (`None`: without limit), and appends it to `news`. It may also end
+    /// Waits until there is news, for `timeout` at most (`None`: without limit), and adds it to `news`. It may also end
     /// earlier, with none.
-    fn poll(&mut self, timeout: Option<Timeout>, news: &mut Vec<Readiness>) -> io::Result<()>;
+    fn poll(&mut self, timeout: Option<Timeout>, news: &mut News) -> io::Result<()>;
 
     /// Takes one connection off the backlog.
     fn accept(&mut self) -> io::Result<(Socket, SocketAddr)>;
@@ -84,4 +120,53 @@ pub(crate) trait Driver {
     fn stop_signals(&mut self) -> u32;
 
     fn waker(&self) -> Wake;
+}
+
+/// The real driver, without a detour where each turn passes, or anything else.
+pub(crate) enum AnyDriver {
+    Mio(Box<MioDriver>),
+    #[cfg_attr(
+        not(any(test, feature = "testing")),
+        expect(dead_code, reason = "tests bring these")
+    )]
+    Custom(Box<dyn Driver>),
+}
+
+impl AnyDriver {
+    #[inline(always)]
+    pub(crate) fn poll(&mut self, timeout: Option<Timeout>, news: &mut News) -> io::Result<()> {
+        match self {
+            Self::Mio(driver) => driver.poll(timeout, news),
+            Self::Custom(driver) => poll_custom(&mut **driver, timeout, news),
+        }
+    }
+}
+
+#[cold]
+fn poll_custom(
+    driver: &mut dyn Driver,
+    timeout: Option<Timeout>,
+    news: &mut News,
+) -> io::Result<()> {
+    driver.poll(timeout, news)
+}
+
+impl Deref for AnyDriver {
+    type Target = dyn Driver;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Mio(driver) => &**driver,
+            Self::Custom(driver) => &**driver,
+        }
+    }
+}
+
+impl DerefMut for AnyDriver {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        match self {
+            Self::Mio(driver) => &mut **driver,
+            Self::Custom(driver) => &mut **driver,
+        }
+    }
 }

@@ -13,7 +13,7 @@ use super::SIGNALS;
 use super::alarm::Alarm;
 use super::listener::SpareDescriptor;
 use super::stream::Socket;
-use super::{ALARM, Driver, LISTENER, Readiness, Timeout, WAKER, Wake};
+use super::{ALARM, Driver, LISTENER, News, Readiness, Timeout, WAKER, Wake};
 
 /// News that one poll can bring.
 const EVENTS: usize = 1_024;
@@ -69,29 +69,27 @@ impl MioDriver {
 }
 
 impl Driver for MioDriver {
-    fn poll(&mut self, timeout: Option<Timeout>, news: &mut Vec<Readiness>) -> io::Result<()> {
+    #[inline(always)]
+    fn poll(&mut self, timeout: Option<Timeout>, news: &mut News) -> io::Result<()> {
         if let Some((alarm, timeout)) = self.alarm.as_mut().zip(timeout) {
             alarm.set(timeout);
         }
         // mio rounds up to whole milliseconds at most, so a timer never fires early.
         let longest = timeout.map(|Timeout { span, .. }| span.min(LONGEST_SLEEP));
-        match self.poll.poll(&mut self.events, longest) {
-            Ok(()) => {}
-            // A signal cut the sleep short: no news.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
-            Err(error) => return Err(error),
+        if let Err(error) = self.poll.poll(&mut self.events, longest) {
+            return unless_interrupted(error);
         }
         for event in &self.events {
-            match event.token().0 {
-                WAKER => {}
-                ALARM => self.alarm.iter_mut().for_each(Alarm::rang),
-                token => news.push(Readiness {
-                    token,
-                    readable: event.is_readable(),
-                    writable: event.is_writable(),
-                    ending: event.is_read_closed() || event.is_error(),
-                }),
+            if event.token() == Token(ALARM) {
+                rang(&mut self.alarm);
+                continue;
             }
+            news.push(Readiness {
+                token: event.token().0,
+                readable: event.is_readable(),
+                writable: event.is_writable(),
+                ending: event.is_read_closed() || event.is_error(),
+            });
         }
         Ok(())
     }
@@ -144,4 +142,15 @@ impl Driver for MioDriver {
         // It can fail only where the loop's own poll is gone, and then there is nobody to wake.
         Arc::new(move || drop(waker.wake()))
     }
+}
+
+#[cold]
+fn rang(alarm: &mut Option<Alarm>) {
+    alarm.iter_mut().for_each(Alarm::rang);
+}
+
+/// A signal cut the sleep short: no news.
+#[cold]
+fn unless_interrupted(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) }
 }

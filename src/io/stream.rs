@@ -73,30 +73,30 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(tcp) => tcp.try_io(|| {
                 let (_, got) = rustix::net::recv(&*tcp, buf, RecvFlags::empty())?;
                 Ok(got)
             }),
-            Self::Custom(stream) => stream.read(buf),
+            Self::Custom(stream) => read_custom(stream.as_mut(), buf),
         }
     }
 
     /// Writes the front of a buffer: by a plain write where it is in one place, otherwise by a vectored one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write_from(&mut self, buffer: &WriteBuffer) -> io::Result<usize> {
         match (self, buffer.contiguous()) {
             (Self::Tcp(tcp), Some(bytes)) => {
                 tcp.try_io(|| Ok(rustix::net::send(&*tcp, bytes, no_signal())?))
             }
-            (Self::Custom(stream), Some(bytes)) => stream.write(bytes),
+            (Self::Custom(stream), Some(bytes)) => write_custom(stream.as_mut(), bytes),
             (socket, None) => socket.write_vectored(buffer),
         }
     }
 
-    #[inline(never)]
+    #[cold]
     fn write_vectored(&mut self, buffer: &WriteBuffer) -> io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         let filled = buffer.fill_slices(&mut slices);
@@ -137,6 +137,18 @@ impl Socket {
             Self::Custom(stream) => stream.connected(),
         }
     }
+}
+
+// Cold, so that the compiler lays out the path of TCP.
+
+#[cold]
+fn read_custom(stream: &mut Box<dyn Stream>, buf: &mut [u8]) -> io::Result<usize> {
+    stream.read(buf)
+}
+
+#[cold]
+fn write_custom(stream: &mut Box<dyn Stream>, bytes: &[u8]) -> io::Result<usize> {
+    stream.write(bytes)
 }
 
 /// `sendmsg` with `MSG_NOSIGNAL`: where the host program has not ignored SIGPIPE, a plain `writev` to a peer that has gone

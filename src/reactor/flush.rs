@@ -1,5 +1,7 @@
 //! Writing: queued bytes onto the wire, and what follows from their having gone.
 
+use std::io;
+
 use super::Reactor;
 use crate::codec::{Decoder, Protocol};
 use crate::connection::outbound::Flushed;
@@ -65,22 +67,24 @@ impl<P: Protocol, S> Reactor<P, S> {
             }
             return;
         }
-        if conn.state.is_connecting() || !conn.outbound.may_flush() {
+        if conn.state.is_connecting() {
             return;
         }
-        let Some(socket) = conn.socket.as_mut() else { return };
-        let before = conn.outbound.queued();
-        let flushed = conn
-            .outbound
-            .flush(&registry.config.outbox, &mut registry.pool, |buffer| socket.write_from(buffer));
-        registry.stats.queued_bytes -= before - conn.outbound.queued();
-        match flushed {
-            Ok(flushed) => {
-                registry.stats.bytes_out += flushed.written as u64;
-                if !flushed.drained || flushed.fell || !conn.is_plain() {
-                    self.flushed(id, flushed);
-                }
-            }
+        match conn.send(&mut registry.pool, &mut registry.stats) {
+            Ok(()) if conn.is_plain() || !conn.outbound.is_empty() => {}
+            Ok(()) => self.flushed(id, Flushed { written: 0, drained: true, fell: false }),
+            Err(first) => self.send_on(id, first),
+        }
+    }
+
+    /// Goes on where one write was not all that there is to it.
+    #[cold]
+    pub(super) fn send_on(&mut self, id: ConnectionId, first: io::Result<usize>) {
+        let registry = &mut self.registry;
+        let conn = &mut registry.conns[id.slot()];
+        let marks = &registry.config.outbox;
+        match conn.send_on(first, marks, &mut registry.pool, &mut registry.stats) {
+            Ok(flushed) => self.flushed(id, flushed),
             Err(source) => self.fail(id, Error::Io { during: "write", source }),
         }
     }

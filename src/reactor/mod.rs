@@ -3,6 +3,7 @@
 //! - [`turn`]: the list of phases, and why they stand in that order. Start here.
 //! - [`accept`]: newcomers, limits, and being out of descriptors.
 //! - [`serve`]: read, decode, handle.
+//! - [`warm`]: the same in a straight line, for the common case.
 //! - [`flush`]: write, and what follows from having written.
 //! - [`fire`]: timers and deadlines.
 //! - [`commands`]: what other threads want.
@@ -19,6 +20,7 @@ mod reap;
 mod serve;
 mod stop;
 mod turn;
+mod warm;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -38,7 +40,7 @@ use crate::context::{Connection, ServerRef};
 use crate::handle::{ServerHandle, Shared};
 use crate::handlers::Handlers;
 use crate::id::{ConnectionId, Generation};
-use crate::io::{Driver, Readiness};
+use crate::io::{AnyDriver, News};
 use crate::logging::Logger;
 use crate::registry::{Lifecycle, LogGate, Registry};
 use crate::stats::Stats;
@@ -76,18 +78,16 @@ pub struct Reactor<P: Protocol, S> {
     registry: Registry<P, S>,
     state: S,
     on_accept: OnAccept<P, S>,
-    driver: Box<dyn Driver>,
+    driver: AnyDriver,
     input: ReadBuffer,
     acceptor: Acceptor,
     report: Option<StopReport>,
     /// When the stop's deadline is in the timer queue.
     stop_armed: Option<Tick>,
-    /// News of a signal came, and the signals have not been asked for yet.
-    signalled: bool,
     /// Commands were left to the next turn.
     commands_left: bool,
     // Kept for their memory from turn to turn.
-    news: Vec<Readiness>,
+    news: News,
     attention: Vec<ConnectionId>,
 }
 
@@ -126,7 +126,7 @@ impl<P: Protocol, S> Reactor<P, S> {
         config: Config,
         state: S,
         on_accept: OnAccept<P, S>,
-        driver: Box<dyn Driver>,
+        driver: AnyDriver,
         clock: Clock,
         local_addr: SocketAddr,
     ) -> io::Result<Self> {
@@ -164,9 +164,8 @@ impl<P: Protocol, S> Reactor<P, S> {
             acceptor: Acceptor::Waiting,
             report: None,
             stop_armed: None,
-            signalled: false,
             commands_left: false,
-            news: Vec::new(),
+            news: News::default(),
             attention: Vec::new(),
         })
     }

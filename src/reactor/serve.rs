@@ -1,5 +1,6 @@
 //! Read, decode, handle: the loop's daily work.
 
+use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -7,28 +8,35 @@ use super::Reactor;
 use crate::buffer::ReadBuffer;
 use crate::clock::Clock;
 use crate::codec::{Decoder, Protocol};
-use crate::config::CONNECTIONS_PER_TURN;
+use crate::config::{CONNECTIONS_PER_TURN, Config};
 use crate::connection::inbound::Step;
 use crate::connection::state::{Event, Input, State};
 use crate::error::Error;
 use crate::handlers::OnRead;
 use crate::id::ConnectionId;
+use crate::io::Readiness;
 use crate::io::stream::Socket;
 use crate::registry::Conn;
 use crate::stats::Stats;
 
 /// What is left of one connection's share of a turn.
 #[derive(Clone, Copy, Debug)]
-struct Budget {
-    bytes: usize,
-    packets: usize,
+pub(super) struct Budget {
+    pub(super) bytes: usize,
+    pub(super) packets: usize,
     /// Bytes that the decoder was given: those that were held, and those read.
     fed: usize,
 }
 
+impl Budget {
+    pub(super) fn new(config: &Config) -> Self {
+        Self { bytes: config.read_budget, packets: config.packet_budget, fed: 0 }
+    }
+}
+
 /// Why decoding stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Halt {
+pub(super) enum Halt {
     /// All that is there has been decoded.
     NeedsBytes,
     /// The budget is spent.
@@ -65,8 +73,7 @@ fn next_step<P: Protocol, S>(
                     if let Some(clock) = idle
                         && got > 0
                     {
-                        conn.last_input = clock.now();
-                        conn.duty.probed = false;
+                        conn.note_input(clock);
                     }
                 }
                 Err(error) => match conn.inbound.note_read_error(error) {
@@ -83,49 +90,88 @@ fn next_step<P: Protocol, S>(
 }
 
 impl<P: Protocol, S> Reactor<P, S> {
-    /// The phase: serves the connections on the list as it stands now, as many as one turn may. One that was not finished is
-    /// listed again, behind the others, for a later turn.
+    /// The phase: serves the connections on the list as it stands now, then those that the poll told of, as many as one turn
+    /// may. One that was not finished, and one whose turn it is not, is listed behind the others, for a later turn.
     #[inline]
-    pub(super) fn serve_ready(&mut self) {
+    pub(super) fn serve_due(&mut self) {
         let listed = self.registry.ready.len().min(CONNECTIONS_PER_TURN);
+        if listed > 0 {
+            self.serve_listed(listed);
+        }
+        let mut served = listed;
+        let mut at = 0;
+        while let Some(&news) = self.news.of_connections.get(at) {
+            at += 1;
+            if served < CONNECTIONS_PER_TURN {
+                served += 1;
+                self.serve_news(news);
+            } else {
+                self.list_news(news);
+            }
+        }
+        self.news.of_connections.clear();
+    }
+
+    #[inline(never)]
+    fn serve_listed(&mut self, listed: usize) {
         for at in 0..listed {
             let id = self.registry.ready[at];
             let Some(conn) = self.registry.get_mut(id) else { continue };
             conn.duty.ready = false;
-            match conn.state.input() {
-                Input::Decode => self.serve(id),
-                Input::Discard => self.discard(id),
-                Input::Ignore => self.serve_half_open(id),
+            self.serve(id);
+        }
+        self.registry.ready.drain(..listed);
+    }
+
+    /// News of a connection that has to wait for a later turn.
+    #[cold]
+    fn list_news(&mut self, news: Readiness) {
+        let Some(id) = ConnectionId::from_token(news.token) else { return };
+        let registry = &mut self.registry;
+        if let Some(conn) = registry.conns.get_mut(id.slot())
+            && conn.generation == id.generation()
+            && conn.note_news(&news, &mut registry.dirty)
+        {
+            registry.enqueue_ready(id);
+        }
+    }
+
+    /// Serves a connection, whatever there is to do for it.
+    #[inline(never)]
+    pub(super) fn serve(&mut self, id: ConnectionId) {
+        match self.registry.conns[id.slot()].state.input() {
+            Input::Decode => {
+                // Caught once for the whole batch of packets.
+                let batch = catch_unwind(AssertUnwindSafe(|| {
+                    let budget = Budget::new(&self.registry.config);
+                    self.read_and_decode(id, budget)
+                }));
+                self.after_batch(id, batch);
             }
-        }
-        if self.registry.ready.len() == listed {
-            self.registry.ready.clear();
-        } else {
-            self.registry.ready.drain(..listed);
+            Input::Discard => self.discard(id),
+            Input::Ignore => self.serve_half_open(id),
         }
     }
 
-    #[inline]
-    fn serve(&mut self, id: ConnectionId) {
-        // Caught once for the whole batch of packets.
-        let batch = catch_unwind(AssertUnwindSafe(|| self.read_and_decode(id)));
-        self.after_batch(id, batch);
-    }
-
-    #[inline]
     fn after_batch(&mut self, id: ConnectionId, batch: std::thread::Result<Halt>) {
-        let halt = match batch {
-            Ok(halt) => halt,
-            Err(panic) => {
-                self.registry.conns[id.slot()].duty.serving = false;
-                return self.panicked(id, &*panic);
-            }
-        };
+        match batch {
+            Ok(halt) => self.after_halt(id, halt),
+            Err(panic) => self.batch_panicked(id, &*panic),
+        }
+    }
+
+    pub(super) fn after_halt(&mut self, id: ConnectionId, halt: Halt) {
         // The connection's own answers, in one write.
-        self.write_out(id);
+        self.flush(id);
         if halt == Halt::Stopped {
             self.look_again(id);
         }
+    }
+
+    #[cold]
+    pub(super) fn batch_panicked(&mut self, id: ConnectionId, panic: &(dyn Any + Send)) {
+        self.registry.conns[id.slot()].duty.serving = false;
+        self.panicked(id, panic);
     }
 
     /// The peer has ended its stream. It may reset the connection yet, and an `on_read` may have been set for what waits.
@@ -141,7 +187,7 @@ impl<P: Protocol, S> Reactor<P, S> {
         if !conn.has_work() {
             return;
         }
-        let mut budget = Budget { bytes: 0, fed: 0, packets: self.registry.config.packet_budget };
+        let mut budget = Budget { bytes: 0, ..Budget::new(&self.registry.config) };
         self.registry.conns[id.slot()].duty.serving = true;
         let batch = catch_unwind(AssertUnwindSafe(|| {
             let halt = self.hindrance(id, &mut budget).unwrap_or(Halt::Over);
@@ -167,15 +213,10 @@ impl<P: Protocol, S> Reactor<P, S> {
     /// Decodes what is held and reads what there is, packet after packet, within the budget.
     ///
     /// The connection is looked up anew only after something else has had the registry: a handler, say.
-    #[inline]
-    fn read_and_decode(&mut self, id: ConnectionId) -> Halt {
+    pub(super) fn read_and_decode(&mut self, id: ConnectionId, mut budget: Budget) -> Halt {
         let mut conn = &mut self.registry.conns[id.slot()];
         conn.duty.serving = true;
-        let mut budget = Budget {
-            bytes: self.registry.config.read_budget,
-            packets: self.registry.config.packet_budget,
-            fed: conn.inbound.held(),
-        };
+        budget.fed = conn.inbound.held();
         let halt = loop {
             if !conn.is_unhindered() {
                 let hindrance = self.hindrance(id, &mut budget);
@@ -206,13 +247,7 @@ impl<P: Protocol, S> Reactor<P, S> {
                     self.peer_ended(id);
                     return self.end_decoding(id);
                 }
-                Step::Failed(error) => {
-                    if P::Codec::SPEAKS {
-                        self.registry.last_reply(id);
-                    }
-                    self.fail(id, error);
-                    return self.end_decoding(id);
-                }
+                Step::Failed(error) => return self.fail_decoding(id, error),
             }
         };
         // What was not consumed stays with the connection, with a deadline on its end.
@@ -228,6 +263,15 @@ impl<P: Protocol, S> Reactor<P, S> {
             self.registry.arm(id);
         }
         halt
+    }
+
+    #[cold]
+    pub(super) fn fail_decoding(&mut self, id: ConnectionId, error: Error) -> Halt {
+        if P::Codec::SPEAKS {
+            self.registry.last_reply(id);
+        }
+        self.fail(id, error);
+        self.end_decoding(id)
     }
 
     /// Nothing more will be decoded; what the peer still sends may have to be thrown away.

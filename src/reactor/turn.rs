@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::{Reactor, Turn};
 use crate::codec::Protocol;
-use crate::id::ConnectionId;
-use crate::io::{LISTENER, SIGNALS, Timeout};
+use crate::io::Timeout;
 use crate::registry::Lifecycle;
 
 impl<P: Protocol, S> Reactor<P, S> {
@@ -28,10 +27,7 @@ impl<P: Protocol, S> Reactor<P, S> {
             return Err(self.poll_failed(&error));
         }
         self.registry.clock.forget(); // the sleep took time
-        self.sort_news();
-        if self.signalled {
-            self.take_signals();
-        }
+        self.note_own_news();
 
         // Commands before input: a stop, or a write from another thread, has waited for the whole sleep.
         // The bell is looked at before the queues: what is queued after this look rings again.
@@ -48,7 +44,7 @@ impl<P: Protocol, S> Reactor<P, S> {
         }
 
         // The work itself. A connection's own answers are flushed here, right after its batch.
-        self.serve_ready();
+        self.serve_due();
 
         // Timers after input: what has come in time is not late because the loop was.
         if !self.registry.timers.is_empty() {
@@ -89,10 +85,11 @@ impl<P: Protocol, S> Reactor<P, S> {
     /// How long the poll may sleep: not at all while anything is due. Where there is no timer, nobody asks for the time.
     fn sleep_limit(&mut self, asked: Option<Duration>) -> Option<Timeout> {
         let registry = &mut self.registry;
-        let due = !registry.ready.is_empty()
-            || !registry.dirty.is_empty()
-            || !registry.doomed.is_empty()
-            || !registry.dialing.is_empty()
+        let listed = registry.ready.len()
+            | registry.dirty.len()
+            | registry.doomed.len()
+            | registry.dialing.len();
+        let due = listed != 0
             || self.commands_left
             || self.acceptor.is_ready()
             || match registry.lifecycle {
@@ -112,24 +109,19 @@ impl<P: Protocol, S> Reactor<P, S> {
         Some(Timeout { span: at.since(registry.clock.now()), at })
     }
 
-    /// Notes what the poll told, for the phases to act on.
-    fn sort_news(&mut self) {
-        for news in &self.news {
-            match ConnectionId::from_token(news.token) {
-                Some(id) => self.registry.note_news(id, news),
-                None => match news.token {
-                    LISTENER => self.acceptor.note_ready(),
-                    SIGNALS => self.signalled = true,
-                    other => debug_assert!(false, "news of an unknown token {other}"),
-                },
-            }
+    /// Notes what the poll told of the server itself. News of connections wait for the phase that serves them.
+    #[inline]
+    fn note_own_news(&mut self) {
+        if std::mem::take(&mut self.news.of_listener) {
+            self.acceptor.note_ready();
         }
-        self.news.clear();
+        if std::mem::take(&mut self.news.of_signals) {
+            self.take_signals();
+        }
     }
 
     #[cold]
     fn take_signals(&mut self) {
-        self.signalled = false;
         for _ in 0..self.driver.stop_signals() {
             self.stop_by_signal();
         }

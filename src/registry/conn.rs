@@ -7,17 +7,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::buffer::ReadBuffer;
-use crate::clock::Tick;
+use crate::buffer::{BufferPool, ReadBuffer};
+use crate::clock::{Clock, Tick};
 use crate::codec::{Decoder, Protocol};
+use crate::config::Marks;
 use crate::connection::inbound::Inbound;
-use crate::connection::outbound::Outbound;
+use crate::connection::outbound::{Flushed, Outbound};
 use crate::connection::state::{Input, State};
 use crate::error::{CloseReason, Error};
 use crate::handle::Link;
 use crate::handlers::{Handlers, OnRead};
-use crate::id::{Generation, TimerId};
+use crate::id::{ConnectionId, Generation, TimerId};
+use crate::io::Readiness;
 use crate::io::stream::Socket;
+use crate::stats::Stats;
 
 /// One connection: the slot's contents.
 pub(crate) struct Conn<P: Protocol, S> {
@@ -58,6 +61,12 @@ impl Duty {
     #[inline]
     pub(crate) fn may_list_ready(&mut self) -> bool {
         !self.serving && !std::mem::replace(&mut self.ready, true)
+    }
+
+    /// The same for the list of those with output.
+    #[inline]
+    pub(crate) fn may_list_dirty(&mut self) -> bool {
+        !self.serving && !std::mem::replace(&mut self.dirty, true)
     }
 }
 
@@ -111,20 +120,50 @@ impl<P: Protocol, S> Conn<P, S> {
     }
 
     /// The common case: nothing at all stands between the next packet and `on_read`. Where it is false, there may be.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_unhindered(&self) -> bool {
-        matches!(self.state, State::Open)
+        self.takes_next() && self.handlers.on_read.is_some()
+    }
+
+    /// The same, for somebody who has taken `on_read` out: it is still the one to be called.
+    #[inline(always)]
+    pub(crate) fn stays_unhindered(&self) -> bool {
+        self.takes_next() && !self.duty.replaced
+    }
+
+    #[inline(always)]
+    fn takes_next(&self) -> bool {
+        self.is_plain()
             && !self.inbound.is_stopped()
             && !self.outbound.is_high()
             && !self.codec.is_blocked()
-            && self.handlers.on_read.is_some()
-            && self.cold.is_none()
     }
 
-    /// Whether nothing waits for its outbox to be sent or to have room: no end of the stream, no handle of another thread.
-    #[inline]
+    /// Whether it is unhindered, and has nothing to see to but the bytes that this news is of.
+    #[inline(always)]
+    pub(crate) fn is_warm(&self, news: &Readiness) -> bool {
+        let is_warm = news.readable
+            && !news.ending
+            && self.is_plain()
+            && self.inbound.is_fresh()
+            && self.outbound.is_empty()
+            && !self.duty.ready
+            && !self.codec.is_blocked()
+            && self.handlers.on_read.is_some();
+        debug_assert!(!is_warm || self.is_unhindered(), "an empty outbox is not over its mark");
+        is_warm
+    }
+
+    /// Whether it is open, nothing waits for its outbox to be sent or to have room, and nothing waits to be taken from it.
+    #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
-        matches!(self.state, State::Open) && self.cold.is_none()
+        matches!(self.state, State::Open)
+            && match &self.cold {
+                None => true,
+                Some(cold) => {
+                    cold.link.is_none() && cold.inbox.is_empty() && cold.errors.is_empty()
+                }
+            }
     }
 
     /// Whether the next packet has somewhere to go.
@@ -143,6 +182,31 @@ impl<P: Protocol, S> Conn<P, S> {
                 None => cold.inbox.len() < inbox_limit,
             },
         }
+    }
+
+    /// Notes what the poll told, and lists the connection as `dirty` where output can go on. Says whether there is input to
+    /// see to now, rather than when its turn on the list comes.
+    #[inline(always)]
+    pub(crate) fn note_news(&mut self, news: &Readiness, dirty: &mut Vec<ConnectionId>) -> bool {
+        if news.readable {
+            self.inbound.note_readable();
+        }
+        if news.ending {
+            self.inbound.note_ending();
+        }
+        if news.writable {
+            self.outbound.note_writable();
+        }
+        let waits_to_write = news.writable && !self.outbound.is_empty();
+        let is_decided = self.state.is_connecting() && (news.writable || news.ending);
+        if (waits_to_write || is_decided) && self.duty.may_list_dirty() {
+            dirty.extend(ConnectionId::from_token(news.token));
+        }
+        let has_input = match self.state.input() {
+            Input::Ignore => news.ending && self.state == State::PeerEnded,
+            Input::Decode | Input::Discard => news.readable || news.ending,
+        };
+        has_input && !self.duty.ready
     }
 
     /// Whether its silence is to be broken by a question, once in each silence.
@@ -189,6 +253,64 @@ impl<P: Protocol, S> Conn<P, S> {
         let filled = input.fill(self.inbound.held_mut(), limit, |free| socket.read(free))?;
         self.inbound.note_filled(filled);
         Ok(filled.got)
+    }
+
+    /// Input came, where somebody wants to know.
+    #[inline]
+    pub(crate) fn note_input(&mut self, clock: &Clock) {
+        self.last_input = clock.now();
+        self.duty.probed = false;
+    }
+
+    /// Sends what waits in one write, where there is something.
+    ///
+    /// # Errors
+    ///
+    /// What the socket said, where there is more to be done about it than that all has gone.
+    #[inline(always)]
+    pub(crate) fn send(
+        &mut self,
+        pool: &mut BufferPool,
+        stats: &mut Stats,
+    ) -> Result<(), io::Result<usize>> {
+        let (Some(buffer), Some(socket)) = (self.outbound.to_send(), self.socket.as_mut()) else {
+            return Ok(());
+        };
+        let sent = socket.write_from(buffer);
+        if let Ok(taken) = sent {
+            let queued = self.outbound.queued();
+            if self.outbound.note_sent(taken, pool) {
+                stats.queued_bytes -= queued;
+                stats.bytes_out += taken as u64;
+                return Ok(());
+            }
+        }
+        Err(sent)
+    }
+
+    /// Goes on after [`send`](Self::send), as long as the socket takes anything.
+    ///
+    /// # Errors
+    ///
+    /// The socket's.
+    pub(crate) fn send_on(
+        &mut self,
+        first: io::Result<usize>,
+        marks: &Marks,
+        pool: &mut BufferPool,
+        stats: &mut Stats,
+    ) -> io::Result<Flushed> {
+        let before = self.outbound.queued();
+        let socket = &mut self.socket;
+        let flushed = self.outbound.flush(first, marks, pool, |buffer| match socket {
+            Some(socket) => socket.write_from(buffer),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        });
+        stats.queued_bytes -= before - self.outbound.queued();
+        if let Ok(flushed) = &flushed {
+            stats.bytes_out += flushed.written as u64;
+        }
+        flushed
     }
 
     /// Takes `on_read` out for the time of a call.

@@ -294,17 +294,16 @@ impl<P: Protocol, S> Registry<P, S> {
     // Output.
 
     /// Queues a packet.
+    #[inline(always)]
     pub(crate) fn write(
         &mut self,
         id: ConnectionId,
         packet: P::Out,
     ) -> Result<(), WriteError<P::Out>> {
-        let Some(conn) = self.conns.get_mut(id.slot()) else {
-            return Err(WriteError::Closed(packet));
+        let conn = match self.conns.get_mut(id.slot()) {
+            Some(conn) if conn.generation == id.generation() && conn.state.is_writable() => conn,
+            _ => return is_closed(packet),
         };
-        if conn.generation != id.generation() || !conn.state.is_writable() {
-            return Err(WriteError::Closed(packet));
-        }
         let before = conn.outbound.queued();
         let was_blocked = conn.codec.is_blocked();
         let written =
@@ -317,15 +316,21 @@ impl<P: Protocol, S> Registry<P, S> {
         // What the connection being served writes to itself is flushed right after its batch.
         if !conn.duty.serving {
             let unblocked = was_blocked && !conn.codec.is_blocked();
-            self.enqueue_dirty(id);
-            if unblocked {
-                self.enqueue_ready(id);
-            }
+            self.list_written(id, unblocked);
         }
         if self.config.max_queued_bytes.is_some() {
             self.keep_within_memory();
         }
         Ok(())
+    }
+
+    /// Lists a connection that somebody else than its own handler wrote to.
+    #[inline(never)]
+    fn list_written(&mut self, id: ConnectionId, unblocked: bool) {
+        self.enqueue_dirty(id);
+        if unblocked {
+            self.enqueue_ready(id);
+        }
     }
 
     #[cold]
@@ -393,4 +398,10 @@ impl<P: Protocol, S> Registry<P, S> {
     pub(crate) fn snapshot(&self) -> Stats {
         Stats { open: self.conns.len(), timers: self.timers.len(), ..self.stats }
     }
+}
+
+/// The packet back, from a connection that takes no more.
+#[cold]
+fn is_closed<Packet>(packet: Packet) -> Result<(), WriteError<Packet>> {
+    Err(WriteError::Closed(packet))
 }

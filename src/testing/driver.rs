@@ -12,7 +12,7 @@ use super::network::Network;
 use super::pipe::{PeerSide, Pipe, Route, ServerSide};
 use super::{Dial, Sleep};
 use crate::io::stream::{Socket, Stream};
-use crate::io::{Driver, Readiness, Timeout, Wake};
+use crate::io::{Driver, News, Timeout, Wake};
 
 impl Network {
     fn stream(&self, at: usize) -> Socket {
@@ -25,7 +25,7 @@ impl Network {
 pub(super) struct SimDriver(pub(super) Network);
 
 impl Driver for SimDriver {
-    fn poll(&mut self, timeout: Option<Timeout>, news: &mut Vec<Readiness>) -> io::Result<()> {
+    fn poll(&mut self, timeout: Option<Timeout>, news: &mut News) -> io::Result<()> {
         let mut net = self.0.0.borrow_mut();
         let was_woken = net.woken.swap(false, Ordering::AcqRel);
         net.sleep = match timeout.map(|timeout| timeout.span) {
@@ -33,8 +33,10 @@ impl Driver for SimDriver {
             Some(Duration::ZERO) => Sleep::None,
             Some(limit) => Sleep::AtMost(limit),
         };
-        net.tell(news);
-        net.has_told = was_woken || !news.is_empty();
+        let mut told = Vec::new();
+        net.tell(&mut told);
+        net.has_told = was_woken || !told.is_empty();
+        told.into_iter().for_each(|readiness| news.push(readiness));
         Ok(())
     }
 

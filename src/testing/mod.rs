@@ -81,6 +81,7 @@ use crate::codec::Protocol;
 use crate::config::Config;
 use crate::context::{Connection, ServerRef};
 use crate::handlers::Handlers;
+use crate::io::AnyDriver;
 use crate::reactor::Reactor;
 
 /// Turns after which a loop that has not come to rest never will.
@@ -135,7 +136,7 @@ impl<P: Protocol, S: 'static> Builder<P, S> {
         let network = Network::new(seed, faults, local_addr);
         let nanos = Arc::new(AtomicU64::new(0));
         let clock = Clock::manual(Arc::clone(&nanos));
-        let driver = Box::new(SimDriver(network.clone()));
+        let driver = AnyDriver::Custom(Box::new(SimDriver(network.clone())));
         let on_accept = Box::new(on_accept);
         match Reactor::new(protocol, config, state, on_accept, driver, clock, local_addr) {
             Ok(reactor) => Simulation { reactor, network, nanos, seed, peers: 0 },
