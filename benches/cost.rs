@@ -1,7 +1,7 @@
 //! What one small echo costs: user instructions by callgrind, system calls by strace.
 //!
 //! ```sh
-//! cargo bench --bench cost                    # instructions: each codec, pipelines of 1 and 32
+//! cargo bench --bench cost                    # instructions: each codec, pipelines of 1 and 32; broadcasts
 //! cargo bench --bench cost -- syscalls        # the calls of 100,000 echoes
 //! cargo bench --bench cost -- serve bytes     # the server alone: prints its port, ends with its peer
 //! cargo bench --bench cost -- load 8080 1000 1 bytes
@@ -22,7 +22,7 @@ use wheelhouse::codec::websocket::{Incoming, Message, Offer, Upgrade, WebSocket}
 use wheelhouse::codec::{
     BytesCodec, Decoder, Encoder, LengthDelimitedCodec, Protocol, WriteBuffer,
 };
-use wheelhouse::{Config, Server};
+use wheelhouse::{Config, Server, SlowConsumers};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -34,6 +34,8 @@ const LONGEST_FRAME: usize = 64 * 1024;
 /// The two lengths of a run under callgrind, in messages.
 const SHORT: usize = 1_024;
 const LONG: usize = 6_144;
+
+const BROADCAST_PEERS: [usize; 2] = [64, 256];
 
 const STRACE_MESSAGES: usize = 100_000;
 
@@ -60,6 +62,7 @@ fn serve(codec: &str) -> Outcome<()> {
         "idle" => serve_with(BytesCodec::new(), Config::default().idle_timeout(IDLE)),
         "length" => serve_with(LengthDelimitedCodec::new(LONGEST_FRAME), Config::default()),
         "websocket" => serve_websocket(),
+        "broadcast" => serve_broadcast(),
         other => Err(format!("no such codec: {other}").into()),
     }
 }
@@ -100,6 +103,21 @@ fn serve_websocket() -> Outcome<()> {
     Ok(())
 }
 
+/// Tells everybody what anybody says.
+fn serve_broadcast() -> Outcome<()> {
+    let server = Server::bind("127.0.0.1:0", BytesCodec::new())?;
+    println!("{}", server.local_addr().port());
+    server.run(|_, conn| {
+        conn.handlers()
+            .on_read(|_, conn, packet| {
+                conn.server().broadcast(packet, SlowConsumers::Skip);
+                Ok(())
+            })
+            .on_closed(|_, conn, _| conn.server().stop(Duration::ZERO))
+    })?;
+    Ok(())
+}
+
 /// Makes the connection what the codec begins with, and says what a message is, and what its answer.
 fn open(peer: &mut TcpStream, codec: &str) -> Outcome<(WriteBuffer, WriteBuffer)> {
     let (mut message, mut answer) = (WriteBuffer::new(), WriteBuffer::new());
@@ -128,8 +146,31 @@ fn open(peer: &mut TcpStream, codec: &str) -> Outcome<(WriteBuffer, WriteBuffer)
     Ok((message, answer))
 }
 
+/// Sends one message after another, and reads each at every one of `peers` before the next, `deliveries` in all.
+fn load_broadcast(port: u16, deliveries: usize, peers: usize) -> Outcome<()> {
+    let mut peers = (0..peers)
+        .map(|_| TcpStream::connect(("127.0.0.1", port)))
+        .collect::<std::io::Result<Vec<_>>>()?;
+    let message = [b'x'; MESSAGE];
+    for _ in 0..deliveries / peers.len() {
+        // The last that came: the server has taken in all others before it reads this one.
+        peers.last_mut().ok_or("no peers")?.write_all(&message)?;
+        for peer in &mut peers {
+            let mut heard = [0; MESSAGE];
+            peer.read_exact(&mut heard)?;
+            if heard != message {
+                return Err("a delivery is not what was sent".into());
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Sends `messages` in batches of `pipeline`, and reads each batch's answers before the next.
 fn load(port: u16, messages: usize, pipeline: usize, codec: &str) -> Outcome<()> {
+    if codec == "broadcast" {
+        return load_broadcast(port, messages, pipeline);
+    }
     let mut peer = TcpStream::connect(("127.0.0.1", port))?;
     peer.set_nodelay(true)?;
     let (message, answer) = open(&mut peer, codec)?;
@@ -188,6 +229,12 @@ fn instructions() -> Outcome<()> {
             let each = (long - short) as f64 / (LONG - SHORT) as f64;
             println!("{codec:>9}, pipeline {pipeline:>2}: {each:>7.1}");
         }
+    }
+    for peers in BROADCAST_PEERS {
+        let short = instructions_of(SHORT, peers, "broadcast")?;
+        let long = instructions_of(LONG, peers, "broadcast")?;
+        let each = (long - short) as f64 / (LONG - SHORT) as f64;
+        println!("one of {peers:>3} deliveries of a broadcast: {each:>7.1}");
     }
     Ok(())
 }

@@ -13,6 +13,10 @@ use super::seams::Seams;
 /// of the read buffer that waits here then keeps at most four times its length alive.
 const SHARE_FROM: usize = 16 * 1024;
 
+/// Bytes that many connections share are copied up to here: a slice takes a count of its own, a place in the list of slices,
+/// and a write that gathers.
+const COPY_UP_TO: usize = 256;
+
 /// What a queued slice costs beside its bytes, for the accounting of limits.
 const SEGMENT_OVERHEAD: usize = size_of::<Bytes>();
 
@@ -21,6 +25,9 @@ pub(crate) const MAX_SLICES: usize = 64;
 
 /// A capacity that is kept when the buffer is emptied; what grew beyond goes back to the allocator.
 const KEEP_CAPACITY: usize = 16 * 1024;
+
+/// A capacity that is small.
+const SMALL_CAPACITY: usize = 1_024;
 
 /// An append-only queue of bytes that an [`Encoder`](crate::codec::Encoder) writes into and the loop takes from.
 ///
@@ -93,8 +100,18 @@ impl WriteBuffer {
         }
     }
 
-    /// Appends bytes by reference, however few: for bytes that many connections share.
-    pub(crate) fn push_segment(&mut self, bytes: Bytes) {
+    /// Appends bytes that many connections share: by reference, but for so few that keeping track of them costs more than
+    /// they do.
+    #[inline]
+    pub(crate) fn put_common(&mut self, bytes: &Bytes) {
+        if bytes.len() <= COPY_UP_TO {
+            self.tail.extend_from_slice(bytes);
+        } else {
+            self.push_segment(bytes.clone());
+        }
+    }
+
+    fn push_segment(&mut self, bytes: Bytes) {
         if bytes.is_empty() {
             return;
         }
@@ -249,6 +266,11 @@ impl WriteBuffer {
         }
     }
 
+    /// Whether it is worth keeping among many.
+    fn is_small(&self) -> bool {
+        self.segments.capacity() == 0 && self.tail.capacity() <= SMALL_CAPACITY
+    }
+
     /// Empties the buffer for its next user; an unusually large one gives its memory back.
     #[inline(always)]
     pub(crate) fn recycle(&mut self) {
@@ -285,8 +307,11 @@ pub(crate) struct BufferPool {
 }
 
 impl BufferPool {
-    /// More than one turn's connections use one at a time only while a broadcast is under way.
+    /// More than one at a time is in use only while a broadcast is under way, or peers lag.
     const OTHERS: usize = 64;
+
+    /// So many are kept where they are small, as those of a broadcast of small packets are.
+    const SMALL_OTHERS: usize = 1_024;
 
     #[inline(always)]
     pub(crate) fn lend(&mut self) -> Box<WriteBuffer> {
@@ -313,7 +338,8 @@ impl BufferPool {
 
     #[cold]
     fn keep_other(&mut self, buffer: Box<WriteBuffer>) {
-        if self.others.len() < Self::OTHERS {
+        let limit = if buffer.is_small() { Self::SMALL_OTHERS } else { Self::OTHERS };
+        if self.others.len() < limit {
             self.others.push(buffer);
         }
     }

@@ -144,7 +144,7 @@ impl Outbound {
         if D::SPEAKS {
             buffer.note_seam(buffer.queued());
         }
-        buffer.push_segment(bytes.clone());
+        buffer.put_common(bytes);
         self.settle(marks, pool);
         true
     }

@@ -239,8 +239,12 @@ impl<'a, P: Protocol, S> ServerRef<'a, P, S> {
         let after = conn.outbound.queued();
         registry.stats.queued_bytes = registry.stats.queued_bytes + after - before;
         registry.stats.packets_out += 1;
-        registry.enqueue_dirty(id);
-        registry.keep_within_memory();
+        if conn.duty.may_list_dirty() {
+            registry.dirty.push(id);
+        }
+        if registry.config.max_queued_bytes.is_some() {
+            registry.keep_within_memory();
+        }
         Ok(())
     }
 
