@@ -39,6 +39,17 @@ enum Rest {
     Undecoded,
 }
 
+/// Why nothing is decoded for now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stop {
+    None,
+    /// `pause_read` was called.
+    Paused,
+    /// The outbox was over its high mark when the next packet was due, and has not been under its low mark since.
+    Choked,
+    PausedAndChoked,
+}
+
 #[derive(Debug)]
 pub(crate) struct Inbound {
     held: BytesMut,
@@ -46,10 +57,7 @@ pub(crate) struct Inbound {
     is_cut: bool,
     rest: Rest,
     source: Source,
-    /// `pause_read` was called.
-    paused: bool,
-    /// The outbox was over its high mark when the next packet was due, and has not been under its low mark since.
-    choked: bool,
+    stop: Stop,
     barren: u32,
     /// When the first byte of the unfinished packet came.
     unfinished_since: Option<Tick>,
@@ -76,8 +84,7 @@ impl Default for Inbound {
             is_cut: false,
             rest: Rest::Unfinished,
             source: Source::Drained,
-            paused: false,
-            choked: false,
+            stop: Stop::None,
             barren: 0,
             unfinished_since: None,
         }
@@ -178,27 +185,39 @@ impl Inbound {
 
     /// Nobody is late whose bytes this side does not read: the unfinished packet's time begins anew with `resume`.
     pub(crate) fn pause(&mut self) {
-        self.paused = true;
         self.unfinished_since = None;
+        self.stop = match self.stop {
+            Stop::None | Stop::Paused => Stop::Paused,
+            Stop::Choked | Stop::PausedAndChoked => Stop::PausedAndChoked,
+        };
     }
 
     pub(crate) fn resume(&mut self) {
-        self.paused = false;
+        self.stop = if self.is_choked() { Stop::Choked } else { Stop::None };
     }
 
     pub(crate) fn choke(&mut self) {
-        self.choked = true;
+        self.stop = if self.is_paused() { Stop::PausedAndChoked } else { Stop::Choked };
     }
 
     /// Says whether it was choked.
-    #[inline]
     pub(crate) fn unchoke(&mut self) -> bool {
-        std::mem::take(&mut self.choked)
+        let was_choked = self.is_choked();
+        self.stop = if self.is_paused() { Stop::Paused } else { Stop::None };
+        was_choked
+    }
+
+    fn is_paused(&self) -> bool {
+        matches!(self.stop, Stop::Paused | Stop::PausedAndChoked)
+    }
+
+    fn is_choked(&self) -> bool {
+        matches!(self.stop, Stop::Choked | Stop::PausedAndChoked)
     }
 
     #[inline]
     pub(crate) fn is_stopped(&self) -> bool {
-        self.paused || self.choked
+        self.stop != Stop::None
     }
 
     // Decoding.
@@ -321,7 +340,7 @@ impl Inbound {
         now: impl FnOnce() -> Tick,
     ) -> Option<Tick> {
         let owes_nothing = self.held.is_empty() && !holds_partial;
-        if self.paused || self.rest == Rest::Undecoded || owes_nothing {
+        if self.is_paused() || self.rest == Rest::Undecoded || owes_nothing {
             self.unfinished_since = None;
         } else if self.unfinished_since.is_none() {
             self.unfinished_since = Some(now());

@@ -111,22 +111,26 @@ impl Outbound {
         pool: &mut BufferPool,
     ) -> Result<(), WriteError<Packet>> {
         if !self.is_empty() && !self.admits(codec.frame_len(&packet), marks) {
-            return Err(WriteError::Full(packet));
+            return is_full(packet);
         }
         let buffer = self.buffer.get_or_insert_with(|| pool.lend());
         let before = buffer.queued();
         let mut attempt = Attempt { mark: buffer.mark(), buffer, whole: false };
-        let encoded = codec.encode(packet, attempt.buffer);
-        attempt.whole = encoded.is_ok();
-        if E::SPEAKS && attempt.whole {
+        if let Err(error) = codec.encode(packet, attempt.buffer) {
+            drop(attempt);
+            self.settle(marks, pool);
+            return is_refused(error);
+        }
+        attempt.whole = true;
+        if E::SPEAKS {
             attempt.buffer.note_seam(before);
         }
+        self.queued = attempt.buffer.cost();
         drop(attempt);
-        self.settle(marks, pool);
-        match encoded {
-            Ok(()) => Ok(()),
-            Err(error) => refused(error),
+        if self.queued == 0 || self.queued >= marks.high {
+            self.settle(marks, pool);
         }
+        Ok(())
     }
 
     /// Queues bytes that are shared with other connections, behind what waits. Says whether there was room.
@@ -145,7 +149,10 @@ impl Outbound {
             buffer.note_seam(buffer.queued());
         }
         buffer.put_common(bytes);
-        self.settle(marks, pool);
+        self.queued = buffer.cost();
+        if self.queued == 0 || self.queued >= marks.high {
+            self.settle(marks, pool);
+        }
         true
     }
 
@@ -178,7 +185,7 @@ impl Outbound {
     }
 
     /// After something was queued, or was to be.
-    #[inline(always)]
+    #[cold]
     fn settle(&mut self, marks: &Marks, pool: &mut BufferPool) {
         let Some(buffer) = &self.buffer else { return };
         self.queued = buffer.cost();
@@ -276,9 +283,15 @@ impl Outbound {
     }
 }
 
+/// The packet back, for want of room.
+#[cold]
+fn is_full<Packet>(packet: Packet) -> Result<(), WriteError<Packet>> {
+    Err(WriteError::Full(packet))
+}
+
 /// The codec's refusal.
 #[cold]
-fn refused<Packet>(
+fn is_refused<Packet>(
     error: impl std::error::Error + Send + Sync + 'static,
 ) -> Result<(), WriteError<Packet>> {
     Err(WriteError::Encode(Box::new(error)))

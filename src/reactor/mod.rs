@@ -136,6 +136,7 @@ impl<P: Protocol, S> Reactor<P, S> {
         shared.notice.enter_loop();
         let registry = Registry {
             protocol,
+            watches_silence: config.watches_silence(),
             connection_limit: config.connection_limit(),
             local_addr,
             conns: Slab::new(),

@@ -231,7 +231,7 @@ impl<P: Protocol, S> Reactor<P, S> {
             if budget.packets == 0 {
                 break Halt::Spent;
             }
-            let watched = self.registry.config.watches_silence();
+            let watched = self.registry.watches_silence;
             let idle = watched.then_some(&self.registry.clock);
             let stats = &mut self.registry.stats;
             match next_step(conn, &mut self.input, &mut budget, stats, idle) {

@@ -55,7 +55,7 @@ impl<P: Protocol, S> Reactor<P, S> {
         };
         conn.inbound.note_drained();
         self.registry.stats.bytes_in += got as u64;
-        if self.registry.config.watches_silence() {
+        if self.registry.watches_silence {
             conn.note_input(&self.registry.clock);
         }
         self.input.take_few(got);
@@ -113,7 +113,7 @@ impl<P: Protocol, S> Reactor<P, S> {
             Ok(filled) => {
                 budget.bytes -= filled.got;
                 self.registry.stats.bytes_in += filled.got as u64;
-                if filled.got > 0 && self.registry.config.watches_silence() {
+                if filled.got > 0 && self.registry.watches_silence {
                     conn.note_input(&self.registry.clock);
                 }
                 conn.inbound.take_filled(filled, self.input.cut(filled.got));

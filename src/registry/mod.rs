@@ -40,6 +40,8 @@ use crate::timers::Timers;
 pub(crate) struct Registry<P: Protocol, S> {
     pub(crate) protocol: P,
     pub(crate) config: Config,
+    /// [`Config::watches_silence`], asked once.
+    pub(crate) watches_silence: bool,
     pub(crate) connection_limit: usize,
     pub(crate) local_addr: SocketAddr,
     pub(crate) conns: Slab<Conn<P, S>>,
@@ -133,7 +135,7 @@ impl<P: Protocol, S> Registry<P, S> {
     ) -> ConnectionId {
         let generation = self.generation;
         self.generation = generation.next();
-        let watched = self.config.watches_silence();
+        let watched = self.watches_silence;
         let state = match origin {
             Origin::Inbound => State::Open,
             Origin::Outbound { .. } => State::Connecting { then: Then::Open },
