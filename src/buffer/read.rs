@@ -203,3 +203,62 @@ impl ReadBuffer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_of(bytes: &[u8]) -> impl FnOnce(&mut [u8]) -> io::Result<usize> + '_ {
+        |free| {
+            free[..bytes.len()].copy_from_slice(bytes);
+            Ok(bytes.len())
+        }
+    }
+
+    #[test]
+    fn few_bytes_leave_the_block_as_it_was() {
+        let mut buffer = ReadBuffer::new();
+        let block = buffer.block.len();
+        for round in 0..10_000_u32 {
+            let came = round.to_be_bytes();
+            let filled = buffer.read(usize::MAX, read_of(&came)).expect("a read");
+            assert!(filled.is_few());
+            buffer.take_few(filled.got);
+            assert_eq!(buffer.few().split().freeze(), came[..]);
+        }
+        assert_eq!(buffer.block.len(), block);
+    }
+
+    #[test]
+    fn what_a_panic_left_is_not_the_next_ones() {
+        let mut buffer = ReadBuffer::new();
+        for came in [&b"left by somebody"[..], b"another's"] {
+            let filled = buffer.read(usize::MAX, read_of(came)).expect("a read");
+            buffer.take_few(filled.got);
+            assert_eq!(&buffer.few()[..], came);
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_few_bytes_has_memory_of_its_own() {
+        let mut buffer = ReadBuffer::new();
+        let filled = buffer.read(usize::MAX, read_of(b"packet, half")).expect("a read");
+        buffer.take_few(filled.got);
+        let packet = buffer.few().split_to(8);
+        let kept = buffer.keep_few();
+        assert_eq!((&packet[..], &kept[..]), (&b"packet, "[..], &b"half"[..]));
+        assert!(buffer.few().is_empty());
+        drop(packet);
+        buffer.take_few(filled.got);
+        assert_eq!(&kept[..], b"half");
+    }
+
+    #[test]
+    fn a_full_read_is_not_few() {
+        let filled = |got, asked| Filled { got, asked, is_cut: true };
+        assert!(!filled(0, 10).is_few(), "the end");
+        assert!(!filled(10, 10).is_few(), "there may be more");
+        assert!(filled(10, 11).is_few());
+        assert!(!filled(FEW + 1, BLOCK).is_few());
+    }
+}

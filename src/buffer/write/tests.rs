@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::WriteBuffer;
+use super::{BufferPool, COPY_UP_TO, WriteBuffer};
 
 /// What is done to a buffer; the numbers are lengths.
 #[derive(Clone, Debug)]
@@ -106,4 +106,28 @@ proptest! {
             prop_assert_eq!(buffer.queued(), model.waiting().len());
         }
     }
+}
+
+#[test]
+fn the_pool_keeps_many_small_buffers_and_few_large_ones() {
+    let mut pool = BufferPool::default();
+    let mut give_back = |capacity: usize, times: usize| {
+        for _ in 0..times {
+            let mut buffer = Box::new(WriteBuffer::new());
+            buffer.reserve(capacity);
+            pool.give_back(buffer);
+        }
+        pool.others.len()
+    };
+    assert_eq!(give_back(10_000, 200), BufferPool::OTHERS);
+    assert_eq!(give_back(100, 2_000), BufferPool::SMALL_OTHERS);
+}
+
+#[test]
+fn what_many_share_is_copied_where_it_is_small() {
+    let mut buffer = WriteBuffer::new();
+    buffer.put_common(&Bytes::from(vec![1; COPY_UP_TO]));
+    assert_eq!((buffer.segments.len(), buffer.queued()), (0, COPY_UP_TO));
+    buffer.put_common(&Bytes::from(vec![1; COPY_UP_TO + 1]));
+    assert_eq!((buffer.segments.len(), buffer.queued()), (2, 2 * COPY_UP_TO + 1));
 }
