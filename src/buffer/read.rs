@@ -102,6 +102,9 @@ impl ReadBuffer {
 
     /// The first bytes that the last read brought, cut off the block.
     pub(crate) fn cut(&mut self, got: usize) -> BytesMut {
+        if got == 0 {
+            return BytesMut::new(); // a share of nothing would keep the block from being renewed
+        }
         self.block.split_to(got)
     }
 
@@ -129,7 +132,11 @@ impl ReadBuffer {
     #[cold]
     pub(crate) fn keep_few(&mut self) -> BytesMut {
         let kept = BytesMut::from(&self.few[..]);
-        self.few.clear();
+        if self.few.capacity() > BLOCK {
+            self.few = BytesMut::with_capacity(BLOCK); // the decoder has reserved for a whole packet
+        } else {
+            self.few.clear();
+        }
         kept
     }
 
@@ -149,9 +156,7 @@ impl ReadBuffer {
             return self.fill_behind(held, limit, read);
         }
         let filled = self.read(limit, read)?;
-        if filled.got > 0 {
-            *held = self.cut(filled.got);
-        }
+        *held = self.cut(filled.got);
         Ok(filled)
     }
 
@@ -251,6 +256,16 @@ mod tests {
         drop(packet);
         buffer.take_few(filled.got);
         assert_eq!(&kept[..], b"half");
+    }
+
+    #[test]
+    fn what_a_decoder_reserves_is_not_kept_by_the_loop() {
+        let mut buffer = ReadBuffer::new();
+        let filled = buffer.read(usize::MAX, read_of(b"half")).expect("a read");
+        buffer.take_few(filled.got);
+        buffer.few().reserve(1 << 20);
+        assert_eq!(buffer.keep_few(), b"half"[..]);
+        assert!(buffer.few.capacity() <= BLOCK);
     }
 
     #[test]

@@ -47,7 +47,9 @@
 //! - Bytes that it left in `src` are there again, at the same offset, in the next call; more may stand behind them. So it
 //!   can remember how far it has looked and never look at a byte twice.
 //! - It is never called again after an error.
-//! - `src`'s spare capacity is the loop's business: a decoder need not reserve.
+//! - `src`'s spare capacity is the loop's business: a decoder need not reserve. A packet is best split off (`split_to`,
+//!   `split`), which leaves what is free behind it to the packets that follow; to take `src` as a whole
+//!   (`std::mem::take`) works, too, and costs them an allocation.
 //!
 //! # Protocols with a voice of their own
 //!

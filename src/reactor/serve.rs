@@ -90,14 +90,12 @@ fn next_step<P: Protocol, S>(
 }
 
 impl<P: Protocol, S> Reactor<P, S> {
-    /// The phase: serves the connections on the list as it stands now, then those that the poll told of, as many as one turn
-    /// may. One that was not finished, and one whose turn it is not, is listed behind the others, for a later turn.
+    /// The phase: serves the connections that the poll told of, and those on the list as it stands now, as many as one turn
+    /// may. The list has the first claim: with no room beside it, news are listed behind it, for a later turn. One that is
+    /// listed is served from the list alone, or it would have two shares.
     #[inline]
     pub(super) fn serve_due(&mut self) {
         let listed = self.registry.ready.len().min(CONNECTIONS_PER_TURN);
-        if listed > 0 {
-            self.serve_listed(listed);
-        }
         let mut served = listed;
         let mut at = 0;
         while let Some(&news) = self.news.of_connections.get(at) {
@@ -110,6 +108,9 @@ impl<P: Protocol, S> Reactor<P, S> {
             }
         }
         self.news.of_connections.clear();
+        if listed > 0 {
+            self.serve_listed(listed);
+        }
     }
 
     #[inline(never)]
