@@ -40,7 +40,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const PROBE: Duration = Duration::from_secs(30);
 const DEAD: Duration = Duration::from_secs(60);
 
-const PAGE: &str = r#"<!doctype html><title>ws_echo</title><form id="form"><input id="said" autofocus></form><pre id="heard"></pre>
+const PAGE: &str = r#"<!doctype html><title>ws_echo</title>
+<form id="form"><input id="said" autofocus></form><pre id="heard"></pre>
 <script>
 const socket = new WebSocket(location.href.replace("http", "ws"));
 socket.onmessage = event => heard.textContent += event.data + "\n";

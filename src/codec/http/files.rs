@@ -23,7 +23,8 @@ pub use self::load::FilesError;
 /// nowhere, since no file has such a path. A folder with an `index.html` is answered with that, at its path with a slash
 /// at the end; without it, with a redirect to there.
 ///
-/// Clients may keep a file and have to ask whether it is still the same (`Cache-Control: no-cache` and an `ETag` by content).
+/// Clients may keep a file and have to ask whether it is still the same (`Cache-Control: no-cache` and an `ETag` by
+/// content).
 ///
 /// ```
 /// use wheelhouse::codec::http::{Files, Request};

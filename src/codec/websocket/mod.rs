@@ -59,8 +59,8 @@
 //! # Limits
 //!
 //! A message has at most 1 MiB in at most 16,384 frames; the request before it has the limits of
-//! [`Http`](crate::codec::http::Http). [`WebSocket`] changes them. What passes a limit is refused by the header that says so,
-//! before anything is buffered. A message that is not whole counts as a packet half arrived, for
+//! [`Http`](crate::codec::http::Http). [`WebSocket`] changes them. What passes a limit is refused by the header that says
+//! so, before anything is buffered. A message that is not whole counts as a packet half arrived, for
 //! [`Config::packet_timeout`](crate::Config::packet_timeout).
 //!
 //! # Compression
@@ -72,8 +72,8 @@
 //! # Outbound
 //!
 //! [`connect`] returns a blocking [`Client`](crate::Client). On a server's own loop,
-//! [`ServerRef::connect`](crate::ServerRef::connect) makes a connection of this same protocol, whose first packet is to be an
-//! [`Offer`]; that makes it the client, which masks what it sends. [`Incoming::Accepted`] is the answer.
+//! [`ServerRef::connect`](crate::ServerRef::connect) makes a connection of this same protocol, whose first packet is to be
+//! an [`Offer`]; that makes it the client, which masks what it sends. [`Incoming::Accepted`] is the answer.
 
 mod assembly;
 mod client;

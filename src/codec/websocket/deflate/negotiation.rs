@@ -1,4 +1,5 @@
-//! The words in which two ends agree on permessage-deflate: the offers of a `Sec-WebSocket-Extensions` header, and the answer.
+//! The words in which two ends agree on permessage-deflate: the offers of a `Sec-WebSocket-Extensions` header, and the
+//! answer.
 
 use std::fmt::Write;
 
