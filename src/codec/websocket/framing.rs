@@ -105,11 +105,11 @@ impl Framing {
         src: &mut BytesMut,
         settings: &Settings,
     ) -> Result<Option<Incoming>, WebSocketError> {
-        if self.partial.is_none()
-            && self.rare.is_none()
-            && self.life == Life::Open
-            && let Some((first, payload)) = whole_message(src, settings.max_whole)
-        {
+        let is_between = self.partial.is_none() && self.rare.is_none() && self.life == Life::Open;
+        if is_between && src.is_empty() {
+            return Ok(None);
+        }
+        if is_between && let Some((first, payload)) = whole_message(src, settings.max_whole) {
             if first == frame::FIN | frame::BINARY {
                 return Ok(Some(Incoming::Message(Message::Binary(payload))));
             }
@@ -175,7 +175,7 @@ impl Framing {
             return Ok(Progress::Unfinished);
         }
         let size = start + partial.len;
-        let mut payload = if src.len() == size { std::mem::take(src) } else { src.split_to(size) };
+        let mut payload = src.split_to(size);
         payload.advance(start);
         self.finish(partial.first, payload, settings)
     }
@@ -508,7 +508,7 @@ fn whole_message(src: &mut BytesMut, max: usize) -> Option<(u8, Bytes)> {
     if len > max || src.len() < size || (key_at == 4 && len < 126) {
         return None;
     }
-    let mut whole = if src.len() == size { std::mem::take(src) } else { src.split_to(size) };
+    let mut whole = src.split_to(size);
     let (header, payload) = whole.split_at_mut(start);
     if let Some(&key) = header.last_chunk() {
         mask::apply(payload, key, 0);
