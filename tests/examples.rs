@@ -8,20 +8,22 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
 
-use kit::programs::{Ended, Program};
+use kit::programs::{CHAT, Ended, Program};
 use kit::{peer, read_to_end, say};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const LADDER: &str = include_str!("../examples/README.md");
 
 /// Servers, and where each listens when it is not told.
-const SERVERS: [(&str, &str); 6] = [
+const SERVERS: [(&str, &str); 8] = [
     ("echo", "127.0.0.1:8080"),
     ("custom_protocol", "127.0.0.1:8081"),
     ("tcp_chat", "127.0.0.1:8866"),
     ("threads", "127.0.0.1:8080"),
     ("game_tick", "127.0.0.1:7777"),
     ("proxy", "127.0.0.1:9090"),
+    ("ws_echo", "127.0.0.1:8082"),
+    (CHAT, "127.0.0.1:8080"),
 ];
 
 /// One line of a `sh` block.
@@ -54,13 +56,13 @@ fn step(line: &str) -> Step {
     };
     let words: Vec<&str> = command.split_whitespace().collect();
     let call = match words.as_slice() {
-        ["cargo", "run", "--release", "--example", name, args @ ..] => {
+        ["cargo", "run", "--release", "--example" | "-p", name, args @ ..] => {
             let args = args.iter().skip(1).map(|arg| (*arg).to_owned()).collect();
             Call::Example { name: (*name).to_owned(), args }
         }
         ["nc", "-w", "1", host, port] => Call::Nc { address: format!("{host}:{port}") },
         _ => {
-            panic!("what is {line:?}? This test runs `cargo run --release --example` and `nc -w 1`")
+            panic!("what is {line:?}? This test runs `cargo run --release` and `nc -w 1`")
         }
     };
     Step { input, call, answers }
@@ -72,7 +74,7 @@ fn typed(command: &str) -> String {
     let text = text.trim_matches('\'');
     match program {
         "echo" => format!("{text}\n"),
-        "printf" => text.replace("\\n", "\n"),
+        "printf" => text.replace("\\r", "\r").replace("\\n", "\n"),
         _ => panic!("what does {command:?} type?"),
     }
 }
@@ -215,6 +217,16 @@ fn rung_5_game_tick() {
 }
 
 #[test]
+fn rung_7_ws_echo() {
+    climb("ws_echo");
+}
+
+#[test]
+fn rung_8_chat() {
+    climb(CHAT);
+}
+
+#[test]
 fn the_ladder_has_every_example_and_begins_only_with_servers() {
     let known = SERVERS.map(|(name, _)| name);
     for block in blocks(LADDER) {
@@ -238,7 +250,8 @@ fn a_bad_argument_is_exit_code_2_and_says_which() {
         let ended = Program::start(name, &["--no-such-thing"]).end();
         assert_eq!(ended.code, Some(2), "{name}: {ended:?}");
         let first = ended.stderr.lines().next().unwrap_or_default();
-        assert!(first.starts_with("error: ") && first.contains("--no-such-thing"), "{ended:?}");
+        let who = if name == CHAT { "wheelhouse-chat: " } else { "error: " };
+        assert!(first.starts_with(who) && first.contains("--no-such-thing"), "{ended:?}");
         assert!(!ended.stderr.contains("panicked"), "{ended:?}");
     }
     let bad = [

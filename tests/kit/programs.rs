@@ -12,12 +12,17 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::PATIENCE;
 
+/// The example that is a package of its own.
+pub(crate) const CHAT: &str = "wheelhouse-chat";
+
 /// Where cargo puts an example: beside the directory of the tests.
 pub(crate) fn example(name: &str) -> PathBuf {
     let test = env::current_exe().expect("a test has a path");
     let profile = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
-    let path = profile.join("examples").join(name);
-    assert!(path.exists(), "{} is not built: `cargo build --examples` first", path.display());
+    let folder = if name == CHAT { "" } else { "examples" };
+    let path = profile.join(folder).join(name);
+    let build = "`cargo build --workspace --bins --examples` first";
+    assert!(path.exists(), "{} is not built: {build}", path.display());
     path
 }
 
@@ -62,9 +67,11 @@ impl Program {
     /// The address that a server says it listens on.
     pub(crate) fn address(&self) -> SocketAddr {
         loop {
-            let line = self.next(&self.stderr, "its address");
+            let told = if self.name == CHAT { &self.stdout } else { &self.stderr };
+            let line = self.next(told, "its address");
             if let Some((_, rest)) = line.split_once("listening on ") {
                 let address = rest.split(',').next().unwrap_or(rest);
+                let address = address.trim_start_matches("http://");
                 return address.parse().expect("an address");
             }
         }
