@@ -463,6 +463,39 @@ fn the_idle_deadline_moves_on_with_each_packet() {
 }
 
 #[test]
+fn a_slow_handler_does_not_age_what_is_read_after_it() {
+    let slow = ms(600);
+    let config = Config::default().idle_timeout(slow).packet_timeout(slow);
+    let mut reactor = words(config)
+        .into_reactor(move |(), conn| {
+            conn.handlers().on_read(move |(), conn, word| {
+                let until = now() + slow;
+                while word == "slow" && now() < until {
+                    std::hint::spin_loop();
+                }
+                Ok(conn.write(word)?)
+            })
+        })
+        .expect("a reactor");
+    let address = reactor.server().local_addr();
+    let [first, second, third] = [(); 3].map(|()| connect(address));
+    turn_until(&mut reactor, |reactor| stats(reactor).open == 3);
+    send(&first, "slow\n");
+    send(&second, "quick\n");
+    send(&third, "half a wo");
+    turn_until(&mut reactor, |reactor| stats(reactor).bytes_in == 20);
+    let read = now();
+    // The second was read just now, as was the third's half; the first has been silent since before its handler ran.
+    turn_until(&mut reactor, |reactor| stats(reactor).closed > 0 || read.elapsed() > slow / 2);
+    assert!(stats(&mut reactor).open >= 2, "{:?}", stats(&mut reactor));
+    assert_eq!(stats(&mut reactor).peer_errors, 0, "half a word is not late yet");
+    assert_eq!(read_line(&second), "quick");
+    send(&third, "rd\n");
+    turn_until(&mut reactor, |reactor| stats(reactor).packets_in == 3);
+    assert_eq!(read_line(&third), "half a word");
+}
+
+#[test]
 fn the_write_deadline_moves_on_with_each_byte_that_is_taken() {
     const SIZE: usize = 32 << 20;
     let limit = ms(400);

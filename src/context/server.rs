@@ -117,7 +117,7 @@ impl<'a, P: Protocol, S> ServerRef<'a, P, S> {
         }
         let no_socket: Option<Socket> = None;
         let id = self.registry.insert(no_socket, address, Origin::Outbound { limit });
-        let until = self.registry.clock.now() + limit;
+        let until = self.registry.clock.fresh() + limit;
         if let Some(conn) = self.registry.get_mut(id) {
             conn.handlers = handlers;
             conn.state_until = Some(until);

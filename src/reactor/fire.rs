@@ -13,6 +13,9 @@ use crate::logging::note;
 use crate::registry::{EachFor, OnceFor, Origin, Repeat, Task};
 use crate::timers::Due;
 
+/// How soon it is looked at again, where others are served first.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
 impl<P: Protocol, S> Reactor<P, S> {
     /// The phase: fires what is due, as much as one turn may. Timers that are set by what fires wait for the next turn.
     #[inline(never)]
@@ -83,6 +86,30 @@ impl<P: Protocol, S> Reactor<P, S> {
         }
     }
 
+    /// What came in time is not late because the loop was, in a long handler or stopped as a process: the socket is asked
+    /// once more, now that the deadline is over, and then the connection is looked at again. `false` where that is done.
+    fn doubt(&mut self, id: ConnectionId, now: Tick, unheard: bool) -> bool {
+        let registry = &mut self.registry;
+        let conn = &mut registry.conns[id.slot()];
+        let waits = unheard && conn.duty.ready;
+        if conn.duty.doubted && !waits {
+            conn.duty.doubted = false;
+            return false;
+        }
+        conn.duty.doubted = true;
+        // At once, unless others are to be served before it.
+        let at = if waits { now + LOOK_AGAIN } else { now };
+        conn.armed = Some((at, registry.timers.insert(at, Task::Deadline(id))));
+        if unheard {
+            conn.inbound.note_readable();
+            registry.enqueue_ready(id);
+        } else {
+            conn.outbound.note_writable();
+            registry.enqueue_dirty(id);
+        }
+        true
+    }
+
     /// A connection's deadline entry has fired: what is late ends it, what has moved is looked at again in time.
     fn check_deadlines(&mut self, id: ConnectionId, now: Tick) {
         let Some(conn) = self.registry.get_mut(id) else { return };
@@ -101,6 +128,16 @@ impl<P: Protocol, S> Reactor<P, S> {
             && conn.may_be_probed()
             && over(Some(conn.last_input), config.probe_after).is_some();
 
+        let unsent = output.is_some() || (state_over && conn.state.is_connecting());
+        let unheard = packet.is_some() || idle.is_some() || probe;
+        if unsent || unheard {
+            if self.doubt(id, now, !unsent) {
+                return;
+            }
+        } else if let Some(conn) = self.registry.get_mut(id) {
+            conn.duty.doubted = false;
+        }
+        let conn = &self.registry.conns[id.slot()];
         match (state_over, conn.state, conn.origin) {
             (true, State::Connecting { .. }, Origin::Outbound { limit }) => {
                 self.fail(id, Error::Late(Late::Connect(limit)));

@@ -94,7 +94,7 @@ impl<P: Protocol, S> Reactor<P, S> {
     fn flushed(&mut self, id: ConnectionId, flushed: Flushed) {
         if !flushed.drained {
             let clock = &self.registry.clock;
-            self.registry.conns[id.slot()].outbound.watch_stuck(|| clock.now());
+            self.registry.conns[id.slot()].outbound.watch_stuck(|| clock.fresh());
             self.registry.arm(id);
         }
         if flushed.fell {

@@ -254,7 +254,7 @@ impl<P: Protocol, S> Reactor<P, S> {
         // What was not consumed stays with the connection, with a deadline on its end.
         conn.inbound.own_rest(budget.fed);
         let clock = &self.registry.clock;
-        let since = conn.inbound.watch_unfinished(conn.codec.holds_partial(), || clock.now());
+        let since = conn.inbound.watch_unfinished(conn.codec.holds_partial(), || clock.fresh());
         // While it was served it could not be listed.
         conn.duty.serving = false;
         if halt != Halt::Stopped && conn.has_work() && conn.duty.may_list_ready() {

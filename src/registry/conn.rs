@@ -52,6 +52,8 @@ pub(crate) struct Duty {
     pub(crate) serving: bool,
     /// A sign of life has been asked for in the present silence.
     pub(crate) probed: bool,
+    /// It was found late, and its socket is asked once more before that counts.
+    pub(crate) doubted: bool,
     /// `set_handlers` was called while one of the handlers it replaced was running.
     pub(crate) replaced: bool,
 }
@@ -258,7 +260,7 @@ impl<P: Protocol, S> Conn<P, S> {
     /// Input came, where somebody wants to know.
     #[inline]
     pub(crate) fn note_input(&mut self, clock: &Clock) {
-        self.last_input = clock.now();
+        self.last_input = clock.fresh(); // the turn may be long
         self.duty.probed = false;
     }
 

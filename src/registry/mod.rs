@@ -150,7 +150,7 @@ impl<P: Protocol, S> Registry<P, S> {
             inbound: Inbound::default(),
             outbound: Outbound::default(),
             handlers: Handlers::default(),
-            last_input: if watched { self.clock.now() } else { Tick::START },
+            last_input: if watched { self.clock.fresh() } else { Tick::START },
             state_until: None,
             armed: None,
             cold: None,
@@ -233,7 +233,7 @@ impl<P: Protocol, S> Registry<P, S> {
             Effect::EndStream => self.end_stream(id),
             Effect::EndStreamAndLinger => {
                 self.end_stream(id);
-                let until = self.clock.now() + self.config.linger;
+                let until = self.clock.fresh() + self.config.linger;
                 if let Some(conn) = self.get_mut(id) {
                     conn.state_until = Some(until);
                 }

@@ -127,7 +127,7 @@ impl<P: Protocol, S> Registry<P, S> {
             return false;
         }
         let patience = self.config.write_timeout.unwrap_or(self.config.linger);
-        let until = self.clock.now() + patience;
+        let until = self.clock.fresh() + patience;
         self.advance(id, Event::Close(CloseReason::SlowConsumer));
         if let Some(conn) = self.get_mut(id) {
             conn.state_until = Some(until);

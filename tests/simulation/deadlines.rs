@@ -149,3 +149,42 @@ fn timers_fire_in_time_never_early_and_keep_to_their_grid() {
     sim.run_for(ms(10));
     assert_eq!(sim.state()[3..], [ms(65), ms(70)]);
 }
+
+/// More of them than one turn serves.
+const MANY: usize = 300;
+
+#[test]
+fn what_came_in_time_is_not_late_because_the_loop_was() {
+    let limits = Config::default().packet_timeout(secs(1)).idle_timeout(secs(2));
+    let mut sim = Simulation::builder(FRAMES).config(limits).state(Watch::default()).start(echo);
+    let peers: Vec<_> = (0..MANY).map(|_| sim.connect()).collect();
+    sim.run_until_idle();
+    for peer in &peers {
+        peer.send(&frame(b"packet")[..3]);
+    }
+    sim.run_until_idle();
+    for peer in &peers {
+        peer.send(&frame(b"packet")[3..]);
+    }
+    sim.advance(secs(10)); // the loop stands still
+    sim.run_until_idle();
+    assert!(sim.state().closed.is_empty(), "{:?}", sim.state().errors);
+    assert!(peers.iter().all(|peer| peer.received() == frame(b"packet")));
+    sim.run_for(ms(1_999));
+    assert!(sim.state().closed.is_empty());
+    sim.run_for(ms(10));
+    assert!(peers.iter().all(Peer::is_ended), "and its deadlines are kept as ever");
+}
+
+#[test]
+fn output_that_could_go_is_not_stuck_because_the_loop_was() {
+    let (mut sim, peer) = start(Config::default().write_timeout(secs(5)));
+    peer.window(0);
+    peer.send(frame(&[0; 98]));
+    sim.run_for(secs(1));
+    peer.window(1 << 20);
+    sim.advance(secs(10)); // the loop stands still
+    sim.run_until_idle();
+    assert_eq!(peer.received(), frame(&[0; 98]));
+    assert!(sim.state().closed.is_empty(), "{:?}", sim.state().errors);
+}
