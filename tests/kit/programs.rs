@@ -64,6 +64,10 @@ impl Program {
         Ok(Self { name: name.to_owned(), child, stdin, stdout, stderr })
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The address that a server says it listens on.
     pub(crate) fn address(&self) -> SocketAddr {
         loop {
@@ -102,7 +106,11 @@ impl Program {
 
     /// Asks it to stop.
     pub(crate) fn terminate(&self) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
+        self.signal(Signal::TERM);
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
     /// Waits for its end.

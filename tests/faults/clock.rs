@@ -1,0 +1,128 @@
+//! The clock moved: time of day that jumps, time that runs ten times as fast or as slowly, and a machine that has been up
+//! for years. By faketime, and by a time namespace.
+
+use std::fs;
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::common::{connect, ms, now, read_exactly, send};
+use crate::ground::{Figures, Process, alone, has, millis, pass, size, works};
+use crate::host;
+use crate::kit::programs::Program;
+
+/// The host under another program, which may leave a process of its own in between.
+fn host_under(wrapper: &[&str], settings: &str, environment: &[(&str, &str)]) -> Program {
+    let inner = host::command(settings);
+    let mut outer = Command::new(wrapper[0]);
+    outer.args(&wrapper[1..]).arg(inner.get_program()).args(inner.get_args());
+    outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    outer.envs(environment.iter().copied());
+    host::spawn(&mut outer)
+}
+
+/// How long a peer with half a line lives.
+fn lifetime_of_a_half(server: SocketAddr) -> Duration {
+    let mut peer: TcpStream = connect(server);
+    send(&peer, "whole\n");
+    assert_eq!(read_exactly(&peer, 6), b"whole\n");
+    let began = now();
+    send(&peer, "half a line");
+    assert_eq!(peer.read(&mut [0; 64]).expect("an end"), 0);
+    began.elapsed()
+}
+
+/// Ends a server, which may have a wrapper that does not pass signals on.
+fn end(server: Program) {
+    server.terminate();
+    drop(server);
+}
+
+#[test]
+fn deadlines_do_not_care_what_time_of_day_it_is() {
+    let _alone = alone();
+    if !has("faketime") {
+        return;
+    }
+    let mut figures = Figures::of("the time of day jumps");
+    let file: PathBuf =
+        std::env::temp_dir().join(format!("wheelhouse-clock-{}", std::process::id()));
+    let set = |offset: &str| fs::write(&file, offset).expect("a file of our own");
+    set("+0");
+    let path = file.to_str().expect("a plain name").to_owned();
+    let environment = [
+        ("FAKETIME_TIMESTAMP_FILE", &*path),
+        ("FAKETIME_NO_CACHE", "1"),
+        ("DONT_FAKE_MONOTONIC", "1"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ];
+    let server = host_under(&["faketime", "-f", "+0"], "packet=300", &environment);
+    let address = server.address();
+    let mut worst = Duration::ZERO;
+    for offset in ["+0", "+3600s", "-86400s", "+3650d", "-3650d", "+0"] {
+        let mut peer = connect(address);
+        send(&peer, "half a line");
+        let began = now();
+        set(offset); // while the deadline runs
+        assert_eq!(peer.read(&mut [0; 64]).expect("an end"), 0);
+        let lived = began.elapsed();
+        assert!(lived >= ms(295), "gone after {lived:?} when the clock went {offset}");
+        worst = worst.max(lived);
+    }
+    figures.at_most("late by, at worst", millis(worst.saturating_sub(ms(300))), 100.0, "ms");
+    drop(fs::remove_file(&file));
+    end(server);
+    figures.finish();
+}
+
+#[test]
+fn time_may_run_fast_or_slowly() {
+    let _alone = alone();
+    if !has("faketime") {
+        return;
+    }
+    let mut figures = Figures::of("time runs at another pace");
+    for (pace, limit) in [("+0 x10", 5_000), ("+0 x0.1", 100)] {
+        let server = host_under(&["faketime", "-f", pace], &format!("packet={limit}"), &[]);
+        let address = server.address();
+        let process = serving_process(server.pid());
+        let (cost, lived) = process.cost_of(|| lifetime_of_a_half(address));
+        figures
+            .tell(&format!("{pace}: a deadline of {limit} ms came after"), format!("{lived:.1?}"));
+        figures.at_most("processor meanwhile", cost.percent, 5.0, "%");
+        // By the server's own clock, which is what it can know.
+        let by_its_clock = if pace == "+0 x10" { lived * 10 } else { lived / 10 };
+        assert!(by_its_clock >= ms(limit - 1), "{pace}: gone after {lived:?}");
+        end(server);
+    }
+    figures.finish();
+}
+
+/// The wrapper itself, or, where it has started another, that one.
+fn serving_process(wrapper: u32) -> Process {
+    let children = fs::read_to_string(format!("/proc/{wrapper}/task/{wrapper}/children"));
+    let child = children.ok().and_then(|text| text.split_whitespace().next()?.parse().ok());
+    Process(child.unwrap_or(wrapper))
+}
+
+#[test]
+fn a_machine_may_have_been_up_for_ten_years() {
+    let _alone = alone();
+    let years = (10 * 365 * 24 * 3600_u64).to_string();
+    let wrapper = ["unshare", "-T", "--monotonic", &years, "--boottime", &years];
+    let mut probe = Command::new(wrapper[0]);
+    if !works(probe.args(&wrapper[1..]).args(["--fork", "true"])) {
+        return;
+    }
+    let mut figures = Figures::of("ten years up");
+    let server =
+        host_under(&[&wrapper[..], &["--fork", "--kill-child"]].concat(), "packet=300", &[]);
+    let lived = lifetime_of_a_half(server.address());
+    assert!(lived >= ms(300), "{lived:?}");
+    figures.at_most("a deadline is late by", millis(lived - ms(300)), 100.0, "ms");
+    pass(size(ms(0), ms(100)));
+    end(server);
+    figures.finish();
+}
