@@ -11,11 +11,13 @@ use crate::ground::{Figures, Process, alone, pass, seed, size, until};
 use crate::kit::programs::Program;
 use crate::slow::pings;
 
+/// Whether this may be the beginning of what is due, or, where so told, all of it.
+type Fits = Box<dyn Fn(&[u8], bool) -> bool + Send>;
+
 /// What a peer says, and what it makes of all that it hears.
 struct Script {
     says: Vec<u8>,
-    /// Whether this may be the beginning of what is due, or, at a proper end, all of it.
-    fits: Box<dyn Fn(&[u8], bool) -> bool + Send>,
+    fits: Fits,
     /// How long it stays after its last word, where the server speaks by itself.
     stays: u64,
 }

@@ -10,7 +10,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::common::{connect, connect_from, ms, now, read_exactly, send};
 use crate::crowd::{Crowd, lines};
-use crate::ground::{Figures, Latencies, Process, alone, millis, size};
+use crate::ground::{Figures, Latencies, Process, alone, millis, size, until};
 use crate::host;
 use crate::kit::programs::Program;
 
@@ -92,11 +92,12 @@ fn a_flood_of_connects_from_one_address_leaves_the_others_theirs() {
     let mut figures = Figures::of("connects from one address");
     let server = host::start(&format!("per_address={LIMIT}"));
     let (address, process) = (server.address(), Process(server.pid()));
+    let rested = process.rested();
     let mut calm = Crowd::talk_for(size(ms(500), ms(3_000)), address, 100, ms(10), lines);
     figures.tell("100 peers alone", calm.latencies.summary());
 
     let healthy = Crowd::start(address, 100, ms(10), lines);
-    let (before, began) = (process.descriptors(), now());
+    let began = now();
     let flooder = Ipv4Addr::new(127, 66, 6, 6);
     let mut newcomers = Latencies::default();
     let mut flood = Vec::new();
@@ -111,14 +112,15 @@ fn a_flood_of_connects_from_one_address_leaves_the_others_theirs() {
         }
     }
     let rate = flood.len() as f64 / began.elapsed().as_secs_f64();
-    crate::ground::until("the flood's rest is closed", || still_open(&flood) == LIMIT);
-    let most = process.descriptors().saturating_sub(before);
+    until("the flood's rest is closed", || still_open(&flood) == LIMIT);
+    until("the newcomers are gone", || process.descriptors() <= rested + LIMIT + 100);
+    let most = process.descriptors() - rested;
     let mut healthy = healthy.finish();
     figures.tell("connects of the flood", format_args!("{}, {rate:.0} a second", flood.len()));
     figures.tell("100 peers beside it", healthy.latencies.summary());
     figures.tell("newcomers from elsewhere, served after", newcomers.summary());
     assert_eq!(healthy.lost, <[&str; 0]>::default(), "nobody is dropped");
-    assert!(most <= LIMIT + 10, "{most} descriptors");
+    assert_eq!(most, LIMIT + 100, "descriptors of the flood's, and of the peers'");
     let ratio = healthy.latencies.quantile(0.5).max(ms(1)).div_duration_f64(ms(1));
     figures.at_most("p50 beside it", ratio, 10.0, "ms");
     figures.tell("p99", format_args!("{:.2} ms", millis(healthy.latencies.quantile(0.99))));

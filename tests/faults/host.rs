@@ -86,7 +86,7 @@ fn serve() {
     let mut reactor = server
         .into_reactor(move |account: &mut Account, conn| {
             account.accepted += 1;
-            let panics = panics.is_some_and(|each| account.accepted % each == 0);
+            let panics = panics.is_some_and(|each| account.accepted.is_multiple_of(each));
             conn.handlers()
                 .on_read(move |account, conn, line| {
                     assert!(!panics, "a handler that panics, as told");

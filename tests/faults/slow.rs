@@ -54,7 +54,7 @@ fn begin(server: SocketAddr, at: usize, poll: &Poll) -> Sender {
     let rest = packet.split_off(first);
     let began = now();
     stream.write_all(&packet).expect("room in an empty socket");
-    Sender { stream, rest, drips: at % 3 == 0, began, next: began + PACE, gone: None }
+    Sender { stream, rest, drips: at.is_multiple_of(3), began, next: began + PACE, gone: None }
 }
 
 /// Keeps the slow ones going until each is gone; how long each lived.

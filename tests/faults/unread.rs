@@ -14,6 +14,9 @@ use crate::kit::programs::Program;
 /// The outbox's hard cap, by default.
 const CAP: u64 = 1024 * 1024;
 
+/// For how many milliseconds, times the pace, the sockets are filled: as many lines.
+const FILLING: Duration = ms(600);
+
 /// Bytes of a line that is told to all.
 const LINE: usize = 4_000;
 
@@ -154,7 +157,7 @@ fn members_who_never_read_cost_the_others_nothing() {
     let program = Program::start("tcp_chat", &[&args[..], &["--max-line", "8192"]].concat());
     let (address, process) = (program.address(), Process(program.pid()));
     let mut room = Room::open(address, members + mute);
-    let (mut calm, _) = room.talk(size(ms(1_500), ms(10_000)), pace, process);
+    let (mut calm, _) = room.talk(size(ms(1_500), ms(8_000)), pace, process);
     let what = format!("{} members, all of whom read", members + mute);
     figures.tell(&what, calm.summary());
 
@@ -165,7 +168,9 @@ fn members_who_never_read_cost_the_others_nothing() {
     room.hear(ms(50));
     let descriptors = process.descriptors();
     let before = process.memory();
-    let (mut beside, largest) = room.talk(size(ms(3_000), ms(35_000)), pace, process);
+    // Until the sockets of the silent ones are nearly full, which takes some 2.5 MB each; from there on it is the outboxes.
+    room.talk(FILLING * size(5, 10), ms(size(5, 10)), process);
+    let (mut beside, largest) = room.talk(size(ms(3_000), ms(28_000)), pace, process);
     let what = format!("{members} members beside {mute} who do not read");
     figures.tell(&what, beside.summary());
     let dropped = descriptors.saturating_sub(process.descriptors());
