@@ -91,7 +91,10 @@ impl<P: Protocol, S> Reactor<P, S> {
     /// Leaves the backlog alone for a while.
     fn rest(&mut self, error: &std::io::Error, what: &str) {
         self.acceptor = Acceptor::Resting { timed: true };
-        self.registry.add_timer(ACCEPT_REST, Task::AcceptAgain);
+        // One timer, however many rests a connection's end has cut short: else each would knock by itself from then on.
+        if !std::mem::replace(&mut self.rest_timed, true) {
+            self.registry.add_timer(ACCEPT_REST, Task::AcceptAgain);
+        }
         let open = self.registry.conns.len();
         self.warn_of_overload(format_args!(
             "{what}, with {open} connections open: {error}; accepting rests for {ACCEPT_REST:?}"

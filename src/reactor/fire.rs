@@ -50,6 +50,7 @@ impl<P: Protocol, S> Reactor<P, S> {
             }
             Task::AcceptAgain => {
                 self.registry.timers.finish(timer);
+                self.rest_timed = false;
                 self.acceptor.end_rest();
             }
             Task::StopDeadline => self.registry.timers.finish(timer),

@@ -81,6 +81,8 @@ pub struct Reactor<P: Protocol, S> {
     driver: AnyDriver,
     input: ReadBuffer,
     acceptor: Acceptor,
+    /// A timer that ends a rest of the acceptor is pending.
+    rest_timed: bool,
     report: Option<StopReport>,
     /// When the stop's deadline is in the timer queue.
     stop_armed: Option<Tick>,
@@ -163,6 +165,7 @@ impl<P: Protocol, S> Reactor<P, S> {
             driver,
             input: ReadBuffer::new(),
             acceptor: Acceptor::Waiting,
+            rest_timed: false,
             report: None,
             stop_armed: None,
             commands_left: false,

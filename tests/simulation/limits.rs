@@ -211,6 +211,25 @@ fn a_connection_that_closes_ends_the_rest_early() {
 }
 
 #[test]
+fn rests_that_were_cut_short_do_not_make_it_knock_more_often() {
+    let mut sim = Simulation::builder(BytesCodec::new()).state(Watch::default()).start(echo);
+    let peers: Vec<_> = (0..50).map(|_| sim.connect()).collect();
+    sim.run_until_idle();
+    let _waiting: Vec<_> = (0..200).map(|_| sim.connect()).collect();
+    sim.fail_accept(EMFILE, 10_000);
+    for peer in &peers {
+        sim.run_for(ms(1));
+        peer.end(); // which ends the rest
+    }
+    sim.run_until_idle();
+    let before = sim.server().stats();
+    sim.run_for(ms(1_000));
+    let after = sim.server().stats();
+    assert_eq!(after.accept_failures - before.accept_failures, 10, "one in each 100 ms");
+    assert_eq!(after.timers, 1);
+}
+
+#[test]
 fn transient_accept_errors_pass_at_once_and_a_failed_registration_is_no_connection() {
     let mut sim = Simulation::builder(BytesCodec::new()).state(Watch::default()).start(echo);
     let (lost, _kept) = (sim.connect(), sim.connect());
