@@ -136,7 +136,7 @@ fn attack(name: &str, program: &Program, write: Playwright, rng: &mut fastrand::
     let rested = process.rested();
     let proxy = ChaosProxy::start(address, rng.u64(..));
     let mut cut = 0;
-    for _ in 0..size(2, 30) {
+    for _ in 0..size(1, 30) {
         let scripts: Vec<_> = (0..10).map(|at| write(at, rng)).collect();
         let through = proxy.address;
         let players =
@@ -172,7 +172,7 @@ fn every_example_survives_a_network_that_spoils_everything() {
     for (name, args, write) in stages {
         let program = Program::start(name, &[&any, args].concat());
         let cut = attack(name, &program, write, &mut rng);
-        let all = 10 * size(2, 30);
+        let all = 10 * size(1, 30);
         figures.tell(
             &format!("{name} {}", args.join(" ")),
             format!("{all} conversations, {cut} cut off, none spoilt"),

@@ -72,7 +72,7 @@ impl Room {
         room
     }
 
-    /// Says a line every so often, for so long; all members hear each of them, in order. Returns the server's largest memory.
+    /// Says a line every so often, for so long; all members hear each, in order. Returns the largest memory of the server.
     fn talk(&mut self, span: Duration, pace: Duration, server: Process) -> (Latencies, u64) {
         let until = now() + span;
         let (mut next, mut largest) = (now(), 0);
