@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::common::{connect, ms, now, read_exactly, send};
 use crate::ground::{Figures, Process, alone, has, millis, pass, size, works};
 use crate::host;
@@ -34,10 +36,11 @@ fn lifetime_of_a_half(server: SocketAddr) -> Duration {
     began.elapsed()
 }
 
-/// Ends a server, which may have a wrapper that does not pass signals on.
+/// Ends a server, whose wrapper does not pass signals on.
 fn end(server: Program) {
-    server.terminate();
-    drop(server);
+    let process = i32::try_from(serving_process(server.pid()).0).expect("a pid");
+    kill_process(Pid::from_raw(process).expect("a pid"), Signal::KILL).expect("it runs");
+    server.end();
 }
 
 #[test]
