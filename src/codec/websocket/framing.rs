@@ -313,13 +313,20 @@ impl Framing {
         error
     }
 
+    #[inline]
     pub(super) fn take_reply(&mut self) -> Option<Bytes> {
+        if self.rare.is_none() { None } else { self.take_rare_reply() }
+    }
+
+    #[inline(never)]
+    fn take_rare_reply(&mut self) -> Option<Bytes> {
         let rare = self.rare.as_mut()?;
         let reply = rare.replies.take();
         self.shed_rare();
         reply
     }
 
+    #[inline]
     pub(super) fn ending(&self) -> Option<CloseReason> {
         match self.life {
             Life::Open => None,
