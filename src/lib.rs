@@ -492,6 +492,9 @@
 //! | `signals` | `Config::stop_on_signals` |
 //! | `testing` | the module `testing`: a server without sockets and without waiting |
 //! | `json` | `codec::JsonLines` |
+//! | `http` | `codec::http`: requests and answers, HTTP/1.1 |
+//! | `websocket` | `codec::websocket`: RFC 6455, from either side, on the port of a page |
+//! | `websocket-deflate` | permessage-deflate for it, where both ends want it |
 //! | `tokio-codec` | `codec::TokioCodec`, which takes codecs written for tokio-util |
 //!
 //! # What it is not

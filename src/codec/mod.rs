@@ -35,6 +35,7 @@
 //! | [`FixedLengthCodec`] | `Bytes` | a size that all have |
 //! | `JsonLines` (feature `json`) | any serde type | a line feed |
 //! | `http::Http` (feature `http`) | requests in, responses out | the empty line behind a request's headers |
+//! | `websocket::WebSocket` (feature `websocket`) | requests, then messages | a request's headers; a message's last frame |
 //! | `TokioCodec` (feature `tokio-codec`) | its codec's | what its codec, written for tokio-util, decides |
 //!
 //! What looks for the end of a packet has a maximum in its constructor. The codecs of this crate take time in

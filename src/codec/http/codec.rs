@@ -126,6 +126,12 @@ impl HttpCodec {
         Self { head: Head::default(), limits, phase: Phase::Request, error: None }
     }
 
+    /// Whether anything of a request has come, now or earlier: a line of it, at least.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn has_begun(&self) -> bool {
+        self.phase != Phase::Request || self.head.is_later || self.head.has_begun()
+    }
+
     #[cfg(test)]
     pub(super) fn looked_at(&self) -> usize {
         self.head.looked_at

@@ -37,6 +37,13 @@ enum Opening {
     Client(Dialing),
 }
 
+impl Opening {
+    /// Whether it is not known yet which end this is.
+    fn is_untouched(&self) -> bool {
+        matches!(self, Self::Server { http, .. } if !http.has_begun())
+    }
+}
+
 impl WebSocketCodec {
     pub(super) fn new(settings: Arc<Settings>) -> Self {
         let opening = Opening::Server {
@@ -115,7 +122,7 @@ impl WebSocketCodec {
                 http.encode(*response, dst).map_err(WebSocketError::Response)
             }
             (Outgoing::Response(_), _) => Err(WebSocketError::NothingToAnswer),
-            (Outgoing::Offer(offer), Some(opening @ Opening::Server { .. })) => {
+            (Outgoing::Offer(offer), Some(opening)) if opening.is_untouched() => {
                 *opening = Opening::Client(Dialing::begin(offer, &self.settings, dst));
                 Ok(())
             }

@@ -45,7 +45,7 @@
 //! - A ping is answered by a pong. Of many pings that come while the peer does not read, the first fifteen and the newest
 //!   are.
 //! - The peer's close is told as [`Incoming::Closed`], answered, and the connection ends; `on_closed` is told
-//!   [`CloseReason::Peer`].
+//!   [`CloseReason::Peer`](crate::CloseReason::Peer).
 //! - Whatever else ends the connection is told to the peer by a close frame with its code: 1001 when the server stops or
 //!   the peer was silent for too long, 1002, 1007 or 1009 for what it did wrong, 1011 when a handler failed, 1013 when it
 //!   reads too slowly. Write an [`Outgoing::Close`] to say something else; nothing can be written after it.
@@ -58,15 +58,14 @@
 //!
 //! # Limits
 //!
-//! A message has at most 1 MiB in at most 16,384 frames; the request before it has the limits of
-//! [`Http`](crate::codec::http::Http). [`WebSocket`] changes them. What passes a limit is refused by the header that says
-//! so, before anything is buffered. A message that is not whole counts as a packet half arrived, for
-//! [`Config::packet_timeout`](crate::Config::packet_timeout).
+//! A message has at most 1 MiB in at most 16,384 frames; the request before it has the limits of [`Http`]. [`WebSocket`]
+//! changes them. What passes a limit is refused by the header that says so, before anything is buffered. A message that is
+//! not whole counts as a packet half arrived, for [`Config::packet_timeout`](crate::Config::packet_timeout).
 //!
 //! # Compression
 //!
 //! With the feature `websocket-deflate`, [`WebSocket::deflate`] agrees to permessage-deflate where a peer offers it. It is
-//! off unless asked for: it costs some 300 KiB for each connection and a multiple of the time, and few servers are short of
+//! off unless asked for: it costs some 400 KiB for each connection and a multiple of the time, and few servers are short of
 //! bandwidth.
 //!
 //! # Outbound

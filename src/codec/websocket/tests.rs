@@ -8,6 +8,7 @@ use crate::codec::test_support::{decode_pieces, decode_whole};
 use crate::codec::{Decoder, Encoder, WriteBuffer};
 use crate::error::CloseReason;
 
+mod opening;
 mod property;
 mod rules;
 

@@ -168,3 +168,26 @@ proptest! {
         prop_assert_eq!(decode_pieces(&mut server, &stream, &lengths).complete(), expected);
     }
 }
+
+/// KiB that the sender of a message holds after it, and its receiver.
+fn held_kib(options: DeflateOptions) -> (i64, i64) {
+    let message = Message::from("what resembles what went before costs little ".repeat(100));
+    let [mut server, mut client] = pair(options);
+    let mut stream = Vec::with_capacity(10_000);
+    let compressing = allocation_counter::measure(|| {
+        stream.extend(stream_of(&mut server, std::slice::from_ref(&message)));
+    });
+    let inflating = allocation_counter::measure(|| {
+        assert_eq!(decode_pieces(&mut client, &stream, &[]).complete().len(), 1);
+    });
+    (compressing.bytes_current / 1024, inflating.bytes_current / 1024)
+}
+
+#[test]
+fn a_context_costs_what_the_documentation_says() {
+    let (compress, inflate) = held_kib(DeflateOptions::new());
+    assert!((300..=400).contains(&compress) && inflate <= 50, "{compress} and {inflate} KiB");
+    let (compress, inflate) = held_kib(DeflateOptions::new().window_bits(9));
+    assert!((200..=260).contains(&compress) && inflate <= 50, "{compress} and {inflate} KiB");
+    assert_eq!(held_kib(DeflateOptions::new().no_context_takeover()), (0, 0));
+}
