@@ -1,0 +1,64 @@
+//! This project's reactor: as its first example has it.
+
+use bytes::Bytes;
+use wheelhouse::codec::websocket::{Incoming, Upgrade, WebSocket};
+use wheelhouse::codec::{BytesCodec, LengthDelimitedCodec, Protocol};
+use wheelhouse::{Server, SlowConsumers};
+
+use super::{LONGEST, announce};
+use crate::Outcome;
+use crate::plan::Work;
+
+pub(crate) fn serve(work: Work) -> Outcome<()> {
+    match work {
+        Work::Bytes => echo(BytesCodec::new()),
+        Work::Length => echo(LengthDelimitedCodec::new(LONGEST)),
+        Work::Broadcast => broadcast(LengthDelimitedCodec::new(LONGEST)),
+        Work::WebSocket => websocket(),
+    }
+}
+
+fn echo<P>(protocol: P) -> Outcome<()>
+where
+    P: Protocol<In = Bytes, Out = Bytes>,
+{
+    let server = Server::bind("127.0.0.1:0", protocol)?;
+    announce(server.local_addr().port())?;
+    server.run(|_, conn| conn.handlers().on_read(|_, conn, packet| Ok(conn.write(packet)?)))?;
+    Ok(())
+}
+
+fn broadcast<P>(protocol: P) -> Outcome<()>
+where
+    P: Protocol<In = Bytes, Out = Bytes>,
+{
+    let server = Server::bind("127.0.0.1:0", protocol)?;
+    announce(server.local_addr().port())?;
+    server.run(|_, conn| {
+        conn.handlers().on_read(|_, conn, packet| {
+            conn.server().broadcast(packet, SlowConsumers::Disconnect);
+            Ok(())
+        })
+    })?;
+    Ok(())
+}
+
+/// With the codec's own handshake; that of the peers without one is in `upgrade.rs`. Neither is within what is measured.
+fn websocket() -> Outcome<()> {
+    let server = Server::bind("127.0.0.1:0", WebSocket::new().max_message(LONGEST))?;
+    announce(server.local_addr().port())?;
+    server.run(|_, conn| {
+        conn.handlers().on_read(|_, conn, incoming| {
+            match incoming {
+                Incoming::Message(message) => conn.write(message.into())?,
+                Incoming::Request(request) => match Upgrade::from_request(&request) {
+                    Ok(upgrade) => conn.write(upgrade.accept().into())?,
+                    Err(refusal) => conn.write(refusal.response().into())?,
+                },
+                _ => {}
+            }
+            Ok(())
+        })
+    })?;
+    Ok(())
+}
