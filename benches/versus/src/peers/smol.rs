@@ -22,27 +22,36 @@ type Everyone = Rc<RefCell<Vec<Sender<Bytes>>>>;
 
 pub(crate) fn serve(listener: TcpListener, work: Work) -> Outcome<()> {
     let executor = Rc::new(LocalExecutor::new());
+    // A task of its own: what `run` is given directly would be polled, and accept, whenever any connection has news.
+    let tasks = Rc::clone(&executor);
+    let accepting = executor.spawn(async move { accept(listener, work, &tasks).await });
+    smol::block_on(executor.run(accepting))
+}
+
+async fn accept(
+    listener: TcpListener,
+    work: Work,
+    executor: &Rc<LocalExecutor<'static>>,
+) -> Outcome<()> {
     let everyone = Everyone::default();
-    smol::block_on(executor.run(async {
-        let listener = Async::new(listener)?;
-        loop {
-            let (stream, _) = listener.accept().await?;
-            // An error ends that connection, and no other.
-            match work {
-                Work::Bytes => executor.spawn(async { drop(bytes(stream).await) }).detach(),
-                Work::Broadcast => {
-                    let stream = Rc::new(stream);
-                    let (voice, heard) = bounded(WAITING);
-                    everyone.borrow_mut().push(voice);
-                    let hearer = Rc::clone(&stream);
-                    executor.spawn(async { drop(hear(hearer, heard).await) }).detach();
-                    let everyone = Rc::clone(&everyone);
-                    executor.spawn(async { drop(tell(stream, everyone).await) }).detach();
-                }
-                _ => executor.spawn(async { drop(frames(stream).await) }).detach(),
+    let listener = Async::new(listener)?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        // An error ends that connection, and no other.
+        match work {
+            Work::Bytes => executor.spawn(async { drop(bytes(stream).await) }).detach(),
+            Work::Broadcast => {
+                let stream = Rc::new(stream);
+                let (voice, heard) = bounded(WAITING);
+                everyone.borrow_mut().push(voice);
+                let hearer = Rc::clone(&stream);
+                executor.spawn(async { drop(hear(hearer, heard).await) }).detach();
+                let everyone = Rc::clone(&everyone);
+                executor.spawn(async { drop(tell(stream, everyone).await) }).detach();
             }
+            _ => executor.spawn(async { drop(frames(stream).await) }).detach(),
         }
-    }))
+    }
 }
 
 async fn bytes(mut stream: Async<TcpStream>) -> io::Result<()> {

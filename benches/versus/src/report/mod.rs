@@ -67,7 +67,6 @@ pub(crate) struct Summary {
     pub(crate) p999: Spread,
     /// The worst of all rounds.
     pub(crate) max_ns: u64,
-    pub(crate) p99_ratio: Option<Spread>,
     pub(crate) busy: Spread,
     pub(crate) resident: Spread,
 }
@@ -96,7 +95,6 @@ fn summary(timed: &Timed, floor: Option<&Timed>) -> Option<Summary> {
         p99: each(|round| round.p99_ns as f64)?,
         p999: each(|round| round.p999_ns as f64)?,
         max_ns: timed.rounds.iter().map(|round| round.max_ns).max()?,
-        p99_ratio: ratio(|round| round.p99_ns as f64),
         busy: each(Measured::busy)?,
         resident: each(|round| round.resident as f64)?,
     })
