@@ -1,7 +1,7 @@
 # Short names for the everyday commands; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: build test run-example fmt vet clean tidy help
+.PHONY: build test run-example versus fmt vet clean tidy help
 
 CARGO ?= cargo
 ARGS ?=
@@ -14,6 +14,9 @@ test: ## Run every test
 
 run-example: ## Run the echo server: make run-example ARGS="--addr :9000 --max-conn 100"
 	$(CARGO) run --release --example echo -- $(ARGS)
+
+versus: ## Measure wheelhouse beside async runtimes: make versus ARGS="--quick"
+	$(CARGO) run --release -p wheelhouse-versus -- $(ARGS)
 
 fmt: ## Format the code
 	$(CARGO) fmt --all
