@@ -68,11 +68,10 @@ fn echo(conn: &mut Connection<'_, WebSocket, ()>, incoming: Incoming) -> Result<
     Ok(())
 }
 
+type Echo<P> = fn(&mut Connection<'_, P, ()>, <P as Protocol>::In) -> Result<(), HandlerError>;
+
 /// Echoes until the first connection ends.
-fn serve<P: Protocol>(
-    protocol: P,
-    echo: fn(&mut Connection<'_, P, ()>, P::In) -> Result<(), HandlerError>,
-) -> Outcome<()> {
+fn serve<P: Protocol>(protocol: P, echo: Echo<P>) -> Outcome<()> {
     let server = Server::bind("127.0.0.1:0", protocol)?;
     println!("{}", server.local_addr());
     let mut is_first = true;
