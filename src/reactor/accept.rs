@@ -65,6 +65,7 @@ impl<P: Protocol, S> Reactor<P, S> {
             self.acceptor = Acceptor::Resting { timed: false };
             return;
         }
+        let rested_in_vain = std::mem::take(&mut self.rested_in_vain);
         match self.driver.accept() {
             Ok((_socket, peer)) if full => {
                 let limit = self.registry.connection_limit;
@@ -76,8 +77,10 @@ impl<P: Protocol, S> Reactor<P, S> {
                 AcceptFailure::Transient => self.registry.stats.accept_failures += 1,
                 AcceptFailure::Exhausted => {
                     self.registry.stats.accept_failures += 1;
-                    let shed = self.driver.shed();
-                    self.registry.stats.rejected += u64::from(shed);
+                    // Not at once: room may be on its way, with connections that end in this very turn.
+                    if rested_in_vain && self.driver.shed() {
+                        self.registry.stats.rejected += 1;
+                    }
                     self.rest(&error, "out of descriptors or memory");
                 }
                 AcceptFailure::Other => {
@@ -92,7 +95,8 @@ impl<P: Protocol, S> Reactor<P, S> {
     fn rest(&mut self, error: &std::io::Error, what: &str) {
         self.acceptor = Acceptor::Resting { timed: true };
         // One timer, however many rests a connection's end has cut short: else each would knock by itself from then on.
-        if !std::mem::replace(&mut self.rest_timed, true) {
+        if self.rest.is_none() {
+            self.rest = Some(self.registry.stats.accepted);
             self.registry.add_timer(ACCEPT_REST, Task::AcceptAgain);
         }
         let open = self.registry.conns.len();

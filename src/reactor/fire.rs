@@ -50,7 +50,7 @@ impl<P: Protocol, S> Reactor<P, S> {
             }
             Task::AcceptAgain => {
                 self.registry.timers.finish(timer);
-                self.rest_timed = false;
+                self.rested_in_vain = self.rest.take() == Some(self.registry.stats.accepted);
                 self.acceptor.end_rest();
             }
             Task::StopDeadline => self.registry.timers.finish(timer),

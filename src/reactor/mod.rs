@@ -81,8 +81,10 @@ pub struct Reactor<P: Protocol, S> {
     driver: AnyDriver,
     input: ReadBuffer,
     acceptor: Acceptor,
-    /// A timer that ends a rest of the acceptor is pending.
-    rest_timed: bool,
+    /// A timer that ends a rest of the acceptor is pending; how many had been accepted when it was set.
+    rest: Option<u64>,
+    /// A whole rest has brought room for nobody.
+    rested_in_vain: bool,
     report: Option<StopReport>,
     /// When the stop's deadline is in the timer queue.
     stop_armed: Option<Tick>,
@@ -165,7 +167,8 @@ impl<P: Protocol, S> Reactor<P, S> {
             driver,
             input: ReadBuffer::new(),
             acceptor: Acceptor::Waiting,
-            rest_timed: false,
+            rest: None,
+            rested_in_vain: false,
             report: None,
             stop_armed: None,
             commands_left: false,

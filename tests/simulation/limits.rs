@@ -185,8 +185,10 @@ fn a_closing_connection_goes_on_discarding_however_full_its_outbox_is() {
 fn out_of_descriptors_it_sheds_one_rests_and_tries_again() {
     let mut sim = Simulation::builder(BytesCodec::new()).state(Watch::default()).start(echo);
     let (shed, waiting) = (sim.connect(), sim.connect());
-    sim.fail_accept(EMFILE, 1);
+    sim.fail_accept(EMFILE, 2);
     assert_eq!(sim.run_until_idle(), Sleep::AtMost(ms(100)), "it neither spins nor stalls");
+    assert_eq!((sim.backlog(), sim.server().stats().rejected), (2, 0), "room may be on its way");
+    sim.run_for(ms(100));
     assert!(shed.is_ended(), "turned away rather than left waiting");
     assert_eq!((sim.backlog(), sim.server().stats().rejected), (1, 1));
     sim.run_for(ms(100));
@@ -204,10 +206,32 @@ fn a_connection_that_closes_ends_the_rest_early() {
     let _others = [sim.connect(), sim.connect()];
     sim.fail_accept(EMFILE, 1);
     sim.run_until_idle();
-    assert_eq!(sim.backlog(), 1);
+    assert_eq!(sim.backlog(), 2);
     first.end();
     sim.run_until_idle();
     assert_eq!((sim.backlog(), sim.elapsed()), (0, Duration::ZERO));
+}
+
+#[test]
+fn only_a_whole_rest_without_room_turns_somebody_away() {
+    let mut sim = Simulation::builder(BytesCodec::new()).state(Watch::default()).start(echo);
+    let first = sim.connect();
+    sim.run_until_idle();
+    let _second = sim.connect();
+    sim.fail_accept(EMFILE, 1);
+    sim.run_for(ms(60));
+    first.end();
+    sim.run_until_idle();
+    assert_eq!((sim.backlog(), sim.state().accepted.len()), (0, 2));
+    // The rest's end finds no room, but there has been some since it began.
+    let third = sim.connect();
+    sim.fail_accept(EMFILE, 3);
+    sim.run_for(ms(60));
+    let stats = sim.server().stats();
+    assert_eq!((stats.accept_failures, stats.rejected, third.is_ended()), (3, 0, false));
+    sim.run_for(ms(80));
+    let stats = sim.server().stats();
+    assert_eq!((stats.accept_failures, stats.rejected, third.is_ended()), (4, 1, true));
 }
 
 #[test]
