@@ -235,6 +235,8 @@ fn no_secret_is_shown_in_force_or_refused() {
 #[test]
 fn the_help_tells_every_setting_with_its_unit_and_default() {
     let Err(Refusal::Show(help)) = read(&["--help"], &[]) else { panic!("no help") };
+    // A terminal has the lines broken where it ends.
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     for setting in SETTINGS {
         assert!(help.contains(&format!("--{} <{}>", setting.name, setting.unit)), "{help}");
         assert!(help.contains(setting.help), "{help}");
