@@ -77,6 +77,8 @@ impl<P: Protocol, S> Reactor<P, S> {
                 self.registry.stats.connected += 1;
                 note!(self.registry.logger, Debug, "{id} connected to {peer}");
                 self.registry.transition(id, Event::Connected);
+                // A silence may end sooner than the time that there was for connecting.
+                self.registry.arm(id);
                 if self.registry.get(id).is_some_and(|conn| !conn.state.is_closing()) {
                     self.call_connect(id);
                 }

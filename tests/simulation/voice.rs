@@ -243,6 +243,21 @@ fn a_probe_needs_no_idle_limit() {
     assert_eq!(text(&peer.received()), "there?\n");
 }
 
+#[test]
+fn a_peer_that_was_dialled_is_asked_in_time_however_long_the_dialling_might_have_taken() {
+    let mut sim = talking(Config::default().probe_after(Duration::from_secs(5)));
+    let mut server = sim.server();
+    let address = "192.0.2.1:7".parse().expect("an address");
+    let handlers = server.handlers();
+    server.connect(address, Duration::from_secs(60), handlers).expect("room");
+    sim.run_until_idle();
+    let peer = sim.dialled().expect("it was dialled");
+    sim.run_for(Duration::from_secs(4));
+    assert_eq!(text(&peer.received()), "");
+    sim.run_for(Duration::from_secs(2));
+    assert_eq!(text(&peer.received()), "there?\n");
+}
+
 // Answers that take their time.
 
 #[test]
