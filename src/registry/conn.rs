@@ -171,8 +171,12 @@ impl<P: Protocol, S> Conn<P, S> {
     /// Whether the next packet has somewhere to go.
     #[inline]
     pub(crate) fn takes_packets(&self, inbox_limit: usize) -> bool {
-        if self.inbound.is_stopped() || self.codec.is_blocked() {
+        if self.inbound.is_stopped() {
             return false;
+        }
+        if self.codec.is_blocked() {
+            // One that waits in the inbox may be the very one that the decoder has to have an answer to.
+            return self.handlers.on_read.is_some() && self.has_shelved();
         }
         if self.handlers.on_read.is_some() {
             return true;

@@ -283,6 +283,20 @@ fn a_blocked_decoder_waits_for_its_answer_and_then_goes_on() {
 }
 
 #[test]
+fn a_question_that_came_before_there_was_a_handler_reaches_it() {
+    let mut sim = Simulation::builder(Talker::default()).start(|(), conn| conn.handlers());
+    let peer = sim.connect();
+    peer.send("one\nask two\nthree\n");
+    sim.run_until_idle();
+    sim.server().for_each_connection(|conn| {
+        let handlers = conn.handlers();
+        conn.set_handlers(handlers.on_read(|(), conn, packet| Ok(conn.write(packet)?)));
+    });
+    sim.run_until_idle();
+    assert_eq!(text(&peer.received()), "one\nask two\nthree\n");
+}
+
+#[test]
 fn whatever_the_network_does_replies_stand_between_packets() {
     for seed in 0..200 {
         let mut sim = Simulation::builder(Talker::default())
