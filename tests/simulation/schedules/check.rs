@@ -6,20 +6,20 @@ use wheelhouse::testing::Sleep;
 use wheelhouse::{CloseReason, ConnectionId};
 
 use super::Schedule;
+use super::far::Far;
 use super::world::{BY_LOOP, Model};
 use crate::frames::MAX;
 
-/// More than one packet's bytes, with what it costs to keep track of them.
-const ONE_PACKET: usize = 2 + MAX + 128;
+/// More than one packet's bytes, and those of the protocol's own words, with what it costs to keep track of them.
+const ONE_PACKET: usize = 2 + MAX + 256;
 
-impl Schedule {
+/// A deadline may be looked at once more before it counts.
+const GRAIN: Duration = Duration::from_millis(5);
+
+impl<const SPEAKS: bool> Schedule<SPEAKS> {
     fn fail(&self, what: impl std::fmt::Display) -> ! {
-        let Self { seed, step, .. } = self;
-        panic!(
-            "{what}\nat step {step} of the schedule that this plays again:\n\
-             WHEELHOUSE_SEED={seed} WHEELHOUSE_SCHEDULES=1 \
-             cargo test --test simulation schedules"
-        );
+        let Self { step, again, .. } = self;
+        panic!("{what}\nat step {step} of the schedule that this plays again:\n{again}");
     }
 
     fn require(&self, holds: bool, what: impl FnOnce() -> String) {
@@ -68,37 +68,56 @@ impl Schedule {
     /// What has come from the server is what was written, in order; and all of it, where the end was a good one.
     fn check_output(&mut self) {
         for at in 0..self.fars.len() {
-            let numbers = self.fars[at].numbers();
+            let came = self.fars[at].receive();
             let address = self.fars[at].peer.address();
             let world = self.sim.state_mut();
             let mut found =
                 world.models.iter_mut().filter(|(_, model)| model.peer == Some(address));
             let Some((id, model)) = found.next() else {
-                assert!(numbers.is_empty(), "bytes from nobody");
+                assert!(came.numbers.is_empty(), "bytes from nobody");
                 continue;
             };
             let id = *id;
-            for (writer, number) in numbers {
+            if let Some(wrong) = came.wrong {
+                self.fail(format!("{id}: {wrong}"));
+            }
+            for (writer, number) in came.numbers {
                 let owed = model.owed[usize::from(writer)].pop_front();
                 if owed != Some(number) {
                     self.fail(format!("{id}: packet {number} came, and {owed:?} was next"));
                 }
             }
-            let far = &self.fars[at];
+            let (far, model) = (&self.fars[at], &self.sim.state().models[&id]);
+            if !far.reset && !far.peer.was_cut() {
+                self.check_end(id, far, model);
+            }
+        }
+    }
+
+    /// What must have come, by how it ended.
+    fn check_end(&self, id: ConnectionId, far: &Far, model: &Model<SPEAKS>) {
+        let (heard, closed, bye) = (model.heard, model.closed, far.heard.bye);
+        let read = far.read();
+        let most = if self.probe_after.is_some() { 1 + read } else { 0 };
+        let probes = far.heard.probes;
+        self.require(probes <= most, || format!("{id}: {probes} probes, {read} bytes were read"));
+        if ended_well(model) {
             let missing = model.owed[usize::from(BY_LOOP)].len();
-            let (heard, closed) = (model.heard, model.closed);
-            let all_taken = !model.left_packets;
-            let sound = !far.reset && !far.peer.was_cut();
-            if sound && ended_well(model) {
-                self.require(missing == 0 && far.received.is_empty(), || {
-                    format!("{id}: {closed:?}, and {missing} packets have not come")
-                });
-            }
-            if sound && closed == Some(CloseReason::Peer) && all_taken {
-                let sent = far.whole();
-                self.require(far.ended, || format!("{id}: {closed:?}, and the peer has not ended"));
-                self.require(heard == sent, || format!("{id}: {heard} of {sent} were heard"));
-            }
+            let spared = matches!(bye, Some(CloseReason::Peer | CloseReason::SlowConsumer));
+            self.require((missing == 0 || spared) && !far.has_partial(), || {
+                format!("{id}: {closed:?}, and {missing} packets have not come")
+            });
+            self.require(bye.is_none() || bye == closed, || format!("{id}: {closed:?}, {bye:?}"));
+            let by_peer = closed == Some(CloseReason::Peer);
+            self.require(!SPEAKS || bye.is_some() || by_peer || model.is_curt, || {
+                format!("{id}: {closed:?}, and no last word has come")
+            });
+        }
+        if closed == Some(CloseReason::Peer) && !model.left_packets {
+            let sent = far.whole();
+            let is_over = far.ended || far.has_quit();
+            self.require(is_over, || format!("{id}: {closed:?}, and the peer has not ended"));
+            self.require(heard == sent, || format!("{id}: {heard} of {sent} were heard"));
         }
     }
 
@@ -111,33 +130,69 @@ impl Schedule {
 
     /// With nothing under way to the loop, it has left nothing undone.
     fn check_idle(&mut self) {
+        let elapsed = self.sim.elapsed();
         let (world, mut server) = self.sim.reactor().parts();
         let now = server.now();
         let overdue = world.timers.iter().find(|(_, timer)| timer.due <= now).map(|(key, _)| *key);
+        let commands = world.commands.len();
         let mut waits = Vec::new();
         server.for_each_connection(|conn| {
-            waits.push((conn.id(), conn.queued(), conn.is_connecting(), conn.is_open()));
+            if !conn.is_connecting() {
+                waits.push((conn.id(), conn.queued(), conn.is_open()));
+            }
         });
         self.require(overdue.is_none(), || format!("timer {overdue:?} is due and did not fire"));
-        for (id, queued, connecting, open) in waits {
-            let model = &self.sim.state().models[&id];
-            let far = self.fars.iter().find(|far| Some(far.peer.address()) == model.peer);
-            let Some(far) = far.filter(|_| !connecting) else { continue };
-            let unread = far.peer.unread();
-            let (paused, hears) = (model.paused, model.has_on_read);
+        self.require(commands == 0, || format!("{commands} commands have not run"));
+        for (id, queued, open) in waits {
+            let peer = self.sim.state().models[&id].peer;
+            let far = self.fars.iter().position(|far| Some(far.peer.address()) == peer);
+            let Some(at) = far else { continue };
+            if self.fars[at].peer.unread() == 0 {
+                self.fars[at].silent_since.get_or_insert(elapsed);
+            }
+            let (far, model) = (&self.fars[at], &self.sim.state().models[&id]);
             if far.is_open {
                 self.require(queued == 0, || format!("{id}: {queued} bytes wait for an open peer"));
+                if open {
+                    self.check_probe(id, far, elapsed);
+                }
             }
-            if !paused && hears && queued <= self.low {
-                self.require(unread == 0, || format!("{id}: {unread} bytes were not read"));
-                let (heard, whole) = (model.heard, far.whole());
-                self.require(heard == whole || !open || far.is_bad, || {
-                    format!("{id}: {heard} packets were heard, and {whole} have come")
-                });
-                let broken = far.reset || far.peer.was_cut();
-                self.require(!broken, || format!("{id}: its peer has reset, and it lives"));
+            let takes = !model.paused && model.has_on_read && !model.asked;
+            if takes && queued <= self.low {
+                self.check_input(id, far, model, open);
             }
         }
+    }
+
+    /// A connection that takes packets has taken all there are.
+    fn check_input(&self, id: ConnectionId, far: &Far, model: &Model<SPEAKS>, open: bool) {
+        let unread = far.peer.unread();
+        self.require(unread == 0, || format!("{id}: {unread} bytes were not read"));
+        let (heard, whole) = (model.heard, far.whole());
+        self.require(heard == whole || !open || far.is_bad, || {
+            format!("{id}: {heard} packets were heard, and {whole} have come")
+        });
+        let broken = far.reset || far.peer.was_cut();
+        self.require(!broken, || format!("{id}: its peer has reset, and it lives"));
+        let both_ended = !open && far.ended && far.is_open;
+        self.require(!both_ended, || format!("{id}: both sides have ended, and it lives"));
+        if open && !far.is_bad {
+            self.require(!far.has_quit(), || format!("{id}: its peer has quit, and it is open"));
+            let (pong, ping) = (far.heard.pong, far.last_ping());
+            let answered = pong == ping || !far.is_open;
+            self.require(answered, || format!("{id}: pong {pong:?}, and the ping is {ping:?}"));
+        }
+    }
+
+    /// A peer that has been silent for so long has been asked. (Where there was a pong before, or a probe, that may have
+    /// been on its way when the question was due; then there is none.)
+    fn check_probe(&self, id: ConnectionId, far: &Far, elapsed: Duration) {
+        let Some((silence, since)) = self.probe_after.zip(far.silent_since) else { return };
+        let late = elapsed > since + silence + GRAIN;
+        let asked = far.heard.probes > 0 || far.last_ping().is_some();
+        self.require(!SPEAKS || !late || asked, || {
+            format!("{id}: silent since {since:?}, not asked at {elapsed:?}")
+        });
     }
 
     pub(super) fn check_the_end(&mut self) {
@@ -157,7 +212,7 @@ impl Schedule {
 }
 
 /// Whether the connection ended in a way that loses nothing which was taken for writing.
-fn ended_well(model: &Model) -> bool {
+fn ended_well<const SPEAKS: bool>(model: &Model<SPEAKS>) -> bool {
     let well = matches!(
         model.closed,
         Some(

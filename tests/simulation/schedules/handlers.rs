@@ -5,10 +5,10 @@ use wheelhouse::{CloseReason, Error, HandlerError};
 
 use super::world::{Calls, Conn, End, Model, World};
 
-impl World {
-    pub(crate) fn on_accept(&mut self, conn: &mut Conn<'_>) -> Calls {
+impl<const SPEAKS: bool> World<SPEAKS> {
+    pub(crate) fn on_accept(&mut self, conn: &mut Conn<'_, SPEAKS>) -> Calls<SPEAKS> {
         let id = conn.id();
-        let hears = self.rng.u8(..) < 200;
+        let hears = !self.rng.chance(56);
         let model = Model {
             peer: Some(conn.peer_addr()),
             connected: true,
@@ -19,19 +19,19 @@ impl World {
         let taken = self.models.insert(id, model).is_some();
         self.check(!taken, || format!("{id} was given out twice"));
         self.enter("on_accept", Some(id));
-        if self.rng.u8(..) < 8 {
+        if self.rng.chance(8) {
             let handlers = self.handlers(conn.handlers(), hears);
             conn.set_handlers(handlers);
             self.panic(id);
         }
-        if self.rng.u8(..) < 40 {
+        if self.rng.chance(40) {
             self.write(conn);
         }
         self.leave();
         self.handlers(conn.handlers(), hears)
     }
 
-    pub(super) fn handlers(&mut self, handlers: Calls, hears: bool) -> Calls {
+    pub(super) fn handlers(&mut self, handlers: Calls<SPEAKS>, hears: bool) -> Calls<SPEAKS> {
         let handlers = handlers
             .on_error(|w: &mut Self, conn, error| {
                 w.enter("on_error", Some(conn.id()));
@@ -64,7 +64,7 @@ impl World {
         if hears { handlers.on_read(|w, conn, packet| w.on_read(conn, &packet)) } else { handlers }
     }
 
-    fn on_read(&mut self, conn: &mut Conn<'_>, packet: &Bytes) -> Result<(), HandlerError> {
+    fn on_read(&mut self, conn: &mut Conn<'_, SPEAKS>, packet: &Bytes) -> Result<(), HandlerError> {
         let id = conn.id();
         self.enter("on_read", Some(id));
         self.hear(id, packet);
@@ -84,11 +84,11 @@ impl World {
         Ok(())
     }
 
-    fn on_closed(&mut self, conn: &mut Conn<'_>, reason: CloseReason) {
+    fn on_closed(&mut self, conn: &mut Conn<'_, SPEAKS>, reason: CloseReason) {
         let id = conn.id();
         self.enter("on_closed", Some(id));
         let mut waiting = 0;
-        self.model(id).left_packets = self.rng.u8(..) < 40;
+        self.model(id).left_packets = self.rng.chance(40);
         while let Some(packet) = conn.read() {
             waiting += 1;
             self.hear(id, &packet);
@@ -106,7 +106,7 @@ impl World {
         }
         self.model(id).closed = Some(reason);
         self.timers.retain(|_, timer| timer.owner != Some(id));
-        if self.rng.u8(..) < 20 {
+        if self.rng.chance(20) {
             self.connect(&mut conn.server());
         }
         if let Some(other) = self.any_connection(&mut conn.server()) {

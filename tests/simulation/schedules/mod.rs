@@ -1,47 +1,86 @@
 //! Random schedules: peers, handlers, handles, time and faults all at once, with the rules checked after each step.
 //!
 //! `WHEELHOUSE_SCHEDULES` says how many to run (10,000), `WHEELHOUSE_SEED` where to begin (1). A failure prints the line
-//! that plays its schedule alone.
+//! that plays its schedule alone. Every other schedule has a protocol that speaks for itself.
+//!
+//! The same schedules, with choices that a fuzzer made in the place of a seed's, are the fuzz target `reactor`, which
+//! includes this module; what it found is played again by [`found`].
 
 mod check;
+mod choices;
+mod far;
+#[cfg(test)]
+mod found;
 mod handlers;
+mod timing;
+mod wire;
 mod world;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Buf;
-use wheelhouse::testing::{Dial, Faults, Peer, Simulation};
+use wheelhouse::testing::{Dial, Faults, Simulation};
 use wheelhouse::{Config, ConnectionId, Overload};
 
-use self::world::{BY_HANDLE, BY_LOOP, World};
-use crate::frames::{Frames, MAX, frame};
+use self::choices::Choices;
+use self::far::Far;
+use self::wire::Wire;
+use self::world::{BY_HANDLE, BY_LOOP, Conn, World};
 
-/// One connection's far end.
-pub(crate) struct Far {
-    peer: Peer,
-    /// Where each frame ends in the stream.
-    ends: Vec<usize>,
-    /// Bytes of the stream that have been sent, and what of it is still to go.
-    sent: usize,
-    rest: Vec<u8>,
-    /// Something that is no frame is among it.
-    is_bad: bool,
-    ended: bool,
-    reset: bool,
-    /// Whether it takes all that is written.
-    is_open: bool,
-    received: bytes::BytesMut,
+/// A schedule as somebody else chose it.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    /// Whether the protocol speaks for itself.
+    pub(crate) speaks: bool,
+    /// What the network's faults are drawn from.
+    pub(crate) seed: u64,
+    pub(crate) settings: Vec<u8>,
+    /// What the handlers do.
+    pub(crate) inside: Vec<u8>,
+    pub(crate) steps: Vec<[u8; STEP]>,
 }
 
-pub(crate) struct Schedule {
-    seed: u64,
+/// Bytes that one step's choices may take.
+pub(crate) const STEP: usize = 12;
+
+/// Steps of a script that are played, at most.
+const MOST_STEPS: usize = 256;
+
+impl Script {
+    /// Plays it.
+    ///
+    /// # Panics
+    ///
+    /// When a rule is broken.
+    pub(crate) fn play(self) {
+        if self.speaks {
+            Schedule::<true>::given(self).play()
+        } else {
+            Schedule::<false>::given(self).play()
+        }
+    }
+}
+
+/// How many steps there are, and how they are chosen.
+enum Steps {
+    Count(usize),
+    Given(std::vec::IntoIter<[u8; STEP]>),
+}
+
+pub(crate) struct Schedule<const SPEAKS: bool> {
+    /// How to play it again.
+    again: String,
     step: usize,
-    rng: fastrand::Rng,
-    sim: Simulation<Frames, World>,
+    steps: Steps,
+    rng: Choices,
+    sim: Simulation<Wire<SPEAKS>, World<SPEAKS>>,
     fars: Vec<Far>,
     most: usize,
     low: usize,
     cap: usize,
+    probe_after: Option<Duration>,
+    next_port: u16,
+    next_command: u64,
 }
 
 #[test]
@@ -59,62 +98,112 @@ fn everything_at_once_keeps_every_rule() {
                 for seed in
                     (first..first + schedules).skip(thread as usize).step_by(threads as usize)
                 {
-                    Schedule::new(seed).play();
+                    if seed % 2 == 0 {
+                        Schedule::<true>::seeded(seed).play();
+                    } else {
+                        Schedule::<false>::seeded(seed).play();
+                    }
                 }
             });
         }
     });
 }
 
-impl Schedule {
-    fn new(seed: u64) -> Self {
-        let mut rng = fastrand::Rng::with_seed(seed);
-        let low = rng.usize(50..500);
-        let high = low + rng.usize(1..1_000);
-        let cap = high + rng.usize(0..4_000);
-        let most = rng.usize(3..9);
-        let inbox = rng.usize(1..8);
-        let half_open = rng.u8(..) < 80;
+impl<const SPEAKS: bool> Schedule<SPEAKS> {
+    #[cfg(test)]
+    fn seeded(seed: u64) -> Self {
+        let again = format!(
+            "WHEELHOUSE_SEED={seed} WHEELHOUSE_SCHEDULES=1 \
+             cargo test --test simulation schedules"
+        );
+        let mut rng = Choices::seeded(seed);
+        let steps = Steps::Count(rng.usize(10..110));
+        let inside = Choices::seeded(rng.u64(0..u64::MAX));
+        let mut settings = Choices::seeded(rng.u64(0..u64::MAX));
+        Self::new(again, seed, &mut settings, inside, rng, steps)
+    }
+
+    fn given(script: Script) -> Self {
+        let again = format!("{script:?}");
+        let Script { seed, settings, inside, mut steps, .. } = script;
+        steps.truncate(MOST_STEPS);
+        let steps = Steps::Given(steps.into_iter());
+        let inside = Choices::given(inside);
+        let mut settings = Choices::given(settings);
+        Self::new(again, seed, &mut settings, inside, Choices::given([]), steps)
+    }
+
+    fn new(
+        again: String,
+        seed: u64,
+        settings: &mut Choices,
+        inside: Choices,
+        rng: Choices,
+        steps: Steps,
+    ) -> Self {
+        let low = settings.usize(50..500);
+        let high = low + settings.usize(1..1_000);
+        let cap = high + settings.usize(0..4_000);
+        let most = settings.usize(3..9);
+        let inbox = settings.usize(1..8);
+        let half_open = settings.chance(80);
         let mut config = Config::default()
             .max_connections(most)
-            .accepts_per_turn(rng.usize(1..4))
-            .read_budget(rng.usize(1..3_000))
-            .packet_budget(rng.usize(1..12))
+            .accepts_per_turn(settings.usize(1..4))
+            .read_budget(settings.usize(1..3_000))
+            .packet_budget(settings.usize(1..12))
             .outbox(low, high, cap)
             .inbox(inbox)
-            .handle_writes(rng.usize(1..6))
-            .linger(Duration::from_millis(rng.u64(0..300)))
+            .handle_writes(settings.usize(1..6))
+            .commands(settings.usize(1..6))
+            .linger(Duration::from_millis(settings.u64(0..300)))
             .half_open(half_open);
-        if rng.bool() {
+        if settings.bool() {
             config = config.overload(Overload::Backlog);
         }
-        if rng.u8(..) < 60 {
-            config = config.max_queued_bytes(rng.usize(1_000..10_000));
+        if settings.chance(60) {
+            config = config.max_queued_bytes(settings.usize(1_000..10_000));
         }
-        let mut limit = || (rng.u8(..) < 80).then(|| Duration::from_millis(rng.u64(50..900)));
+        if settings.chance(60) {
+            config = config.max_connections_per_address(settings.usize(1..5));
+        }
+        let mut limit =
+            || settings.chance(80).then(|| Duration::from_millis(settings.u64(50..900)));
         config = config.packet_timeout(limit()).write_timeout(limit()).idle_timeout(limit());
-        let faults = match rng.u8(..3) {
+        let probe_after = limit();
+        config = config.probe_after(probe_after);
+        let faults = match settings.usize(0..3) {
             0 => Faults::none(),
             1 => Faults::rough(),
             _ => Faults::hostile(),
         };
-        let stateless = rng.bool();
-        let world = World::new(rng.fork(), half_open, inbox);
-        let sim = Simulation::builder(Frames { stateless })
+        let sim = Simulation::builder(Wire::new(settings.bool()))
             .config(config)
-            .state(world)
+            .state(World::new(inside, half_open, inbox))
             .seed(seed)
             .faults(faults)
             .start(World::on_accept);
-        Self { seed, step: 0, rng, sim, fars: Vec::new(), most, low, cap }
+        Self {
+            again,
+            step: 0,
+            steps,
+            rng,
+            sim,
+            fars: Vec::new(),
+            most,
+            low,
+            cap,
+            probe_after,
+            next_port: 0,
+            next_command: 0,
+        }
     }
 
     fn play(mut self) {
-        let steps = self.rng.usize(10..110);
-        while self.step < steps && !self.sim.is_stopped() {
+        while self.begins_step() && !self.sim.is_stopped() {
             self.act();
             let mut idle = None;
-            match self.rng.u8(..3) {
+            match self.rng.usize(0..3) {
                 0 => idle = Some(self.sim.run_until_idle()),
                 1 => drop(self.sim.turn()),
                 _ => {}
@@ -126,13 +215,21 @@ impl Schedule {
         self.finish();
     }
 
-    fn act(&mut self) {
-        match self.rng.u8(..40) {
-            0..4 => {
-                let peer = self.sim.connect();
-                self.meet(peer);
+    fn begins_step(&mut self) -> bool {
+        match &mut self.steps {
+            Steps::Count(count) => self.step < *count,
+            Steps::Given(steps) => {
+                let Some(choices) = steps.next() else { return false };
+                self.rng = Choices::given(choices);
+                true
             }
-            4..18 => self.send(),
+        }
+    }
+
+    fn act(&mut self) {
+        match self.rng.usize(0..44) {
+            0..4 => self.connect(),
+            4..18 => self.with_far(|far, rng| far.send(rng, SPEAKS)),
             18 => self.with_far(|far, _| far.end()),
             19 => self.with_far(|far, rng| {
                 if rng.bool() {
@@ -150,10 +247,10 @@ impl Schedule {
                 if self.rng.bool() { self.sim.run_for(span) } else { self.sim.advance(span) }
             }
             30..32 => self.use_handle(),
-            32..34 => self.with_connection(|world, conn| {
-                let pause = world.rng.bool();
-                world.pause(conn, pause);
-            }),
+            32..34 => {
+                let pause = self.rng.bool();
+                self.with_connection(|world, conn| world.pause(conn, pause));
+            }
             34 => self.with_connection(World::keep_handle),
             35 => self.with_connection(|world, conn| {
                 if let Some(packet) = conn.read() {
@@ -163,35 +260,31 @@ impl Schedule {
             36 => self.dial(),
             37 => self.with_connection(World::write),
             38 => self.sim.fail_accept(24, 1),
+            39..42 => self.command(),
+            42 => self.sim.fail_register(1),
             _ => self.stop_perhaps(),
         }
         while let Some(peer) = self.sim.dialled() {
-            self.meet(peer);
+            self.fars.push(Far::new(peer));
         }
     }
 
-    fn meet(&mut self, peer: Peer) {
-        self.fars.push(Far {
-            peer,
-            ends: Vec::new(),
-            sent: 0,
-            rest: Vec::new(),
-            is_bad: false,
-            ended: false,
-            reset: false,
-            is_open: true,
-            received: bytes::BytesMut::new(),
-        });
+    /// One of a few addresses connects.
+    fn connect(&mut self) {
+        self.next_port += 1;
+        let host = self.rng.usize(1..4) as u8;
+        let peer = self.sim.connect_from(SocketAddr::from(([127, 0, 0, host], self.next_port)));
+        self.fars.push(Far::new(peer));
     }
 
-    fn with_far(&mut self, work: impl FnOnce(&mut Far, &mut fastrand::Rng)) {
+    fn with_far(&mut self, work: impl FnOnce(&mut Far, &mut Choices)) {
         if !self.fars.is_empty() {
-            let at = self.rng.usize(..self.fars.len());
+            let at = self.rng.usize(0..self.fars.len());
             work(&mut self.fars[at], &mut self.rng);
         }
     }
 
-    fn with_connection(&mut self, work: impl FnOnce(&mut World, &mut world::Conn<'_>)) {
+    fn with_connection(&mut self, work: impl FnOnce(&mut World<SPEAKS>, &mut Conn<'_, SPEAKS>)) {
         let ids = self.live();
         let Some(id) = self.rng.choice(ids) else { return };
         let (world, mut server) = self.sim.reactor().parts();
@@ -205,32 +298,6 @@ impl Schedule {
         models.filter(|(_, model)| model.closed.is_none()).map(|(id, _)| *id).collect()
     }
 
-    /// Frames, whole or in part, several at once, and once in a while something else.
-    fn send(&mut self) {
-        self.with_far(|far, rng| {
-            if far.ended {
-                return;
-            }
-            let mut bytes = std::mem::take(&mut far.rest);
-            for _ in 0..rng.usize(0..6) {
-                let longest = if rng.u8(..) < 10 { MAX - 4 } else { 60 };
-                let mut payload = u32::to_be_bytes(far.ends.len() as u32).to_vec();
-                payload.resize(4 + rng.usize(..longest), b'-');
-                bytes.extend(frame(&payload));
-                far.ends.push(far.sent + bytes.len());
-            }
-            if rng.u8(..) < 3 {
-                bytes.extend([255, 255, 0]); // a frame that is too long
-                far.is_bad = true;
-            }
-            if rng.bool() {
-                far.rest = bytes.split_off(rng.usize(..=bytes.len()));
-            }
-            far.sent += bytes.len();
-            far.peer.send(&bytes);
-        });
-    }
-
     fn use_handle(&mut self) {
         let world = self.sim.state_mut();
         let holders: Vec<_> = world
@@ -238,12 +305,15 @@ impl Schedule {
             .iter()
             .filter_map(|(id, model)| Some((*id, model.handle.clone()?)))
             .collect();
-        let Some((id, handle)) = world.rng.choice(holders) else { return };
-        match world.rng.u8(..12) {
-            0 => handle.close(),
+        let Some((id, handle)) = self.rng.choice(holders) else { return };
+        match self.rng.usize(0..12) {
+            0 => {
+                handle.close();
+                world.model(id).is_curt = true;
+            }
             1 => {
                 handle.abort();
-                world.models.get_mut(&id).expect("a model").aborted = true;
+                world.model(id).aborted = true;
             }
             2..6 => {
                 while let Ok(packet) = handle.try_read() {
@@ -253,10 +323,19 @@ impl Schedule {
             _ => {
                 let (number, packet) = world.packet(BY_HANDLE);
                 if handle.try_write(packet).is_ok() {
-                    let model = world.models.get_mut(&id).expect("a model");
-                    model.owed[usize::from(BY_HANDLE)].push_back(number);
+                    world.model(id).owed[usize::from(BY_HANDLE)].push_back(number);
                 }
             }
+        }
+    }
+
+    /// Another thread's work, if there is room for it.
+    fn command(&mut self) {
+        let number = self.next_command;
+        self.next_command += 1;
+        let handle = self.sim.server().handle();
+        if handle.try_run(move |world, server| world.command(number, server)).is_ok() {
+            self.sim.state_mut().commands.push_back(number);
         }
     }
 
@@ -268,14 +347,19 @@ impl Schedule {
             Dial::Hang,
             Dial::Fail(std::io::ErrorKind::AddrNotAvailable),
         ];
-        self.sim.plan_dial(dials[self.rng.usize(..dials.len())]);
+        self.sim.plan_dial(dials[self.rng.usize(0..dials.len())]);
         let (world, mut server) = self.sim.reactor().parts();
         world.connect(&mut server);
     }
 
     fn stop_perhaps(&mut self) {
-        if self.rng.u8(..8) == 0 {
-            let grace = Duration::from_millis(self.rng.u64(..3) * 300);
+        if !self.rng.chance(32) {
+            return;
+        }
+        let grace = Duration::from_millis(self.rng.u64(0..3) * 300);
+        if self.rng.bool() {
+            self.sim.server().handle().request_stop(grace);
+        } else {
             self.sim.server().stop(grace);
         }
     }
@@ -298,7 +382,7 @@ impl Schedule {
         }
         self.sim.run_for(Duration::from_secs(1));
         while let Some(peer) = self.sim.dialled() {
-            self.meet(peer);
+            self.fars.push(Far::new(peer));
         }
         let sleep = self.sim.run_until_idle();
         self.look(Some(sleep));
@@ -310,44 +394,6 @@ impl Schedule {
         self.sim.run_for(Duration::from_millis(600));
         self.look(None);
         self.check_the_end();
-    }
-}
-
-impl Far {
-    fn end(&mut self) {
-        if !self.ended {
-            let rest = std::mem::take(&mut self.rest);
-            self.sent += rest.len();
-            self.peer.send(rest);
-            self.ended = true;
-            self.peer.end();
-        }
-    }
-
-    fn open(&mut self) {
-        self.is_open = true;
-        self.peer.window(usize::MAX);
-    }
-
-    /// Whole frames sent.
-    fn whole(&self) -> u32 {
-        self.ends.partition_point(|end| *end <= self.sent) as u32
-    }
-
-    /// The numbers of the packets that have come, with who wrote them.
-    fn numbers(&mut self) -> Vec<(u8, u32)> {
-        self.received.extend_from_slice(&self.peer.take_received());
-        let mut numbers = Vec::new();
-        while let Some(header) = self.received.first_chunk() {
-            let length = usize::from(u16::from_be_bytes(*header));
-            if self.received.len() < 2 + length {
-                break;
-            }
-            self.received.advance(2);
-            let mut packet = self.received.split_to(length);
-            numbers.push((packet.get_u8(), packet.get_u32()));
-        }
-        numbers
     }
 }
 

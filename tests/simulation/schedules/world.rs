@@ -4,27 +4,32 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use wheelhouse::{
     Broadcast, CloseReason, Connection, ConnectionHandle, ConnectionId, Handlers, ServerRef,
-    SlowConsumers, TimerId,
+    SlowConsumers,
 };
 
-use crate::frames::Frames;
+use super::choices::Choices;
+use super::timing::Timer;
+use super::wire::{Wire, asks};
 
-pub(crate) type Conn<'a> = Connection<'a, Frames, World>;
-pub(super) type Calls = Handlers<Frames, World>;
+pub(crate) type Conn<'a, const SPEAKS: bool> = Connection<'a, Wire<SPEAKS>, World<SPEAKS>>;
+pub(super) type Server<'a, const SPEAKS: bool> = ServerRef<'a, Wire<SPEAKS>, World<SPEAKS>>;
+pub(super) type Calls<const SPEAKS: bool> = Handlers<Wire<SPEAKS>, World<SPEAKS>>;
 
 /// Who wrote a packet: the loop's thread, or a handle.
 pub(crate) const BY_LOOP: u8 = 0;
 pub(crate) const BY_HANDLE: u8 = 1;
 
-pub(crate) struct World {
-    pub(crate) rng: fastrand::Rng,
-    pub(crate) models: BTreeMap<ConnectionId, Model>,
+pub(crate) struct World<const SPEAKS: bool> {
+    pub(crate) rng: Choices,
+    pub(crate) models: BTreeMap<ConnectionId, Model<SPEAKS>>,
     pub(crate) timers: BTreeMap<u64, Timer>,
+    /// Commands that were left for the loop, by their numbers.
+    pub(crate) commands: VecDeque<u64>,
     pub(crate) wrong: Vec<String>,
     pub(crate) half_open: bool,
     pub(crate) inbox: usize,
@@ -34,13 +39,13 @@ pub(crate) struct World {
     pub(crate) dials: u64,
     inside: Option<&'static str>,
     next_number: u32,
-    next_timer: u64,
+    pub(super) next_timer: u64,
     next_address: u16,
 }
 
 /// What is known of one connection.
 #[derive(Default)]
-pub(crate) struct Model {
+pub(crate) struct Model<const SPEAKS: bool> {
     pub(crate) peer: Option<SocketAddr>,
     /// Packets that `on_read` or a read has been given.
     pub(crate) heard: u32,
@@ -51,6 +56,10 @@ pub(crate) struct Model {
     pub(crate) was_ever_deaf: bool,
     pub(crate) paused: bool,
     pub(crate) aborted: bool,
+    /// It may end without a last word of its protocol's.
+    pub(crate) is_curt: bool,
+    /// A packet that asks for an answer has been heard, and nothing has been written since.
+    pub(crate) asked: bool,
     pub(super) closing: bool,
     pub(super) failed: bool,
     pub(super) panicked: bool,
@@ -58,16 +67,8 @@ pub(crate) struct Model {
     pub(crate) late: bool,
     /// `on_closed` did not empty the inbox.
     pub(crate) left_packets: bool,
-    pub(crate) handle: Option<ConnectionHandle<Frames>>,
+    pub(crate) handle: Option<ConnectionHandle<Wire<SPEAKS>>>,
     pub(crate) closed: Option<CloseReason>,
-}
-
-pub(crate) struct Timer {
-    pub(crate) id: TimerId,
-    /// Whose timer it is; the server's, if `None`.
-    pub(crate) owner: Option<ConnectionId>,
-    pub(crate) due: Instant,
-    period: Option<Duration>,
 }
 
 /// How a handler is to return.
@@ -77,12 +78,13 @@ pub(super) enum End {
     Panicking,
 }
 
-impl World {
-    pub(crate) fn new(rng: fastrand::Rng, half_open: bool, inbox: usize) -> Self {
+impl<const SPEAKS: bool> World<SPEAKS> {
+    pub(crate) fn new(rng: Choices, half_open: bool, inbox: usize) -> Self {
         Self {
             rng,
             models: BTreeMap::new(),
             timers: BTreeMap::new(),
+            commands: VecDeque::new(),
             wrong: Vec::new(),
             half_open,
             inbox,
@@ -113,7 +115,7 @@ impl World {
         self.inside = None;
     }
 
-    pub(super) fn model(&mut self, id: ConnectionId) -> &mut Model {
+    pub(super) fn model(&mut self, id: ConnectionId) -> &mut Model<SPEAKS> {
         self.models.entry(id).or_default()
     }
 
@@ -122,37 +124,40 @@ impl World {
         let number = packet.first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
         let expected = self.model(id).heard;
         self.model(id).heard += 1;
+        self.model(id).asked |= SPEAKS && asks(packet);
         self.check(number == Some(expected), || format!("{id}: packet {number:?}, not {expected}"));
     }
 
     pub(crate) fn packet(&mut self, by: u8) -> (u32, Bytes) {
         let number = self.next_number;
         self.next_number += 1;
-        let longest = if self.rng.u8(..) < 20 { 3_000 } else { 80 };
+        let longest = if self.rng.chance(20) { 3_000 } else { 80 };
         let mut packet = BytesMut::new();
         packet.put_u8(by);
         packet.put_u32(number);
-        packet.put_bytes(b'.', self.rng.usize(..longest));
+        packet.put_bytes(b'.', self.rng.usize(0..longest));
         (number, packet.freeze())
     }
 
     // What handlers do.
 
-    pub(crate) fn write(&mut self, conn: &mut Conn<'_>) {
+    pub(crate) fn write(&mut self, conn: &mut Conn<'_, SPEAKS>) {
         let (number, packet) = self.packet(BY_LOOP);
         let open = conn.is_open();
         match conn.write(packet) {
             Ok(()) => {
                 self.check(open, || format!("{}: a write, and it is not open", conn.id()));
-                self.model(conn.id()).owed[0].push_back(number);
+                let model = self.model(conn.id());
+                model.owed[0].push_back(number);
+                model.asked = false;
             }
             Err(error) => self.check(open == error.is_full(), || format!("open: {open}, {error}")),
         }
     }
 
-    fn broadcast(
+    pub(super) fn broadcast(
         &mut self,
-        server: &mut ServerRef<'_, Frames, Self>,
+        server: &mut Server<'_, SPEAKS>,
         except: Option<ConnectionId>,
     ) {
         let (number, packet) = self.packet(BY_LOOP);
@@ -167,9 +172,13 @@ impl World {
         };
         let mut sent = 0;
         server.for_each_connection(|conn| {
-            if before.get(&conn.id()).is_some_and(|before| conn.queued() > *before) {
+            let grew = before.get(&conn.id()).is_some_and(|before| conn.queued() > *before);
+            // Where it closes now, what grew it was a last word.
+            if grew && conn.is_open() {
                 sent += 1;
-                self.model(conn.id()).owed[0].push_back(number);
+                let model = self.model(conn.id());
+                model.owed[0].push_back(number);
+                model.asked = false;
             }
         });
         // One that was sent to may have been dropped since, for the sake of all queues' memory.
@@ -177,14 +186,16 @@ impl World {
         self.check(sent <= told, || format!("{report:?}, and {sent} outboxes grew"));
     }
 
-    pub(crate) fn abort(&mut self, conn: &mut Conn<'_>) {
+    pub(crate) fn abort(&mut self, conn: &mut Conn<'_, SPEAKS>) {
         self.model(conn.id()).aborted = true;
         self.close_model(conn.id());
         conn.abort();
     }
 
-    pub(crate) fn close(&mut self, conn: &mut Conn<'_>) {
+    pub(crate) fn close(&mut self, conn: &mut Conn<'_, SPEAKS>) {
         self.close_model(conn.id());
+        // It has nobody to say it to, or may say nothing more.
+        self.model(conn.id()).is_curt |= conn.is_connecting() || !conn.is_open();
         conn.close();
     }
 
@@ -193,7 +204,7 @@ impl World {
         self.model(id).paused = false;
     }
 
-    pub(crate) fn pause(&mut self, conn: &mut Conn<'_>, pause: bool) {
+    pub(crate) fn pause(&mut self, conn: &mut Conn<'_, SPEAKS>, pause: bool) {
         if pause {
             conn.pause_read();
         } else {
@@ -203,12 +214,12 @@ impl World {
         model.paused = pause && !model.closing;
     }
 
-    pub(crate) fn keep_handle(&mut self, conn: &mut Conn<'_>) {
+    pub(crate) fn keep_handle(&mut self, conn: &mut Conn<'_, SPEAKS>) {
         let handle = conn.handle();
         self.model(conn.id()).handle = Some(handle);
     }
 
-    pub(crate) fn connect(&mut self, server: &mut ServerRef<'_, Frames, Self>) {
+    pub(crate) fn connect(&mut self, server: &mut Server<'_, SPEAKS>) {
         self.next_address += 1;
         let address = SocketAddr::from(([192, 0, 2, 1], self.next_address));
         let handlers = self.handlers(server.handlers(), true);
@@ -221,64 +232,9 @@ impl World {
         }
     }
 
-    fn set_timer(&mut self, conn: &mut Conn<'_>) {
-        let key = self.next_timer;
-        self.next_timer += 1;
-        let span = Duration::from_millis(self.rng.u64(0..300));
-        let repeats = self.rng.bool();
-        let of_server = self.rng.bool();
-        let owner = (!of_server).then(|| conn.id());
-        let due = conn.server().now() + if repeats { span.max(MS) } else { span };
-        let id = match (of_server, repeats) {
-            (true, false) => conn.server().after(span, move |w, server| w.fired(key, server)),
-            (true, true) => conn.server().every(span, move |w, server| w.fired(key, server)),
-            (false, false) => conn.after(span, move |w, conn| w.fired(key, &mut conn.server())),
-            (false, true) => conn.every(span, move |w, conn| w.fired(key, &mut conn.server())),
-        };
-        let period = repeats.then(|| span.max(MS));
-        self.timers.insert(key, Timer { id, owner, due, period });
-    }
-
-    fn fired(&mut self, key: u64, server: &mut ServerRef<'_, Frames, Self>) {
-        let owner = self.timers.get(&key).and_then(|timer| timer.owner);
-        self.enter("a timer", owner);
-        let now = server.now();
-        let Some(timer) = self.timers.get_mut(&key) else {
-            self.wrong.push(format!("timer {key} fired, and it is over"));
-            return self.leave();
-        };
-        let early = timer.due > now;
-        match timer.period {
-            None => drop(self.timers.remove(&key)),
-            Some(period) => {
-                while timer.due <= now {
-                    timer.due += period;
-                }
-            }
-        }
-        self.check(!early, || format!("timer {key} fired early"));
-        let any = self.any_connection(server);
-        if let Some(mut conn) = any.and_then(|id| server.connection(id)) {
-            self.write(&mut conn);
-        }
-        self.leave();
-    }
-
-    fn cancel_timer(&mut self, conn: &mut Conn<'_>) {
-        let keys: Vec<u64> = self.timers.keys().copied().collect();
-        let Some(key) = self.rng.choice(&keys) else { return };
-        let Some(timer) = self.timers.remove(key) else { return };
-        let was_there = conn.cancel(timer.id);
-        // The timers of a connection that is over may go before its `on_closed` runs.
-        let lives = timer.owner.is_none_or(|owner| conn.server().connection(owner).is_some());
-        self.check(was_there || !lives, || {
-            format!("timer {key} was pending, and cancel missed it")
-        });
-    }
-
     pub(super) fn any_connection(
         &mut self,
-        server: &mut ServerRef<'_, Frames, Self>,
+        server: &mut Server<'_, SPEAKS>,
     ) -> Option<ConnectionId> {
         let mut all = Vec::new();
         server.for_each_connection(|conn| all.push(conn.id()));
@@ -286,26 +242,30 @@ impl World {
     }
 
     /// Anything, to this connection or to another.
-    pub(super) fn act(&mut self, conn: &mut Conn<'_>) -> End {
+    pub(super) fn act(&mut self, conn: &mut Conn<'_, SPEAKS>) -> End {
         let id = conn.id();
-        match self.rng.u8(..64) {
-            0..24 => {
+        match self.rng.usize(0..64) {
+            0..15 => {}
+            15..39 => {
                 for _ in 0..self.rng.usize(1..9) {
                     self.write(conn);
                 }
             }
-            24..28 => {
+            39..43 => {
                 let any = self.any_connection(&mut conn.server());
                 if let Some(other) = any {
                     self.act_on_other(conn, other);
                 }
             }
-            28..31 => self.broadcast(&mut conn.server(), None),
-            31 => self.broadcast(&mut conn.server(), Some(id)),
-            32 => self.close(conn),
-            33 => self.abort(conn),
-            34 => conn.finish(),
-            35..37 => {
+            43..46 => self.broadcast(&mut conn.server(), None),
+            46 => self.broadcast(&mut conn.server(), Some(id)),
+            47 => self.close(conn),
+            48 => self.abort(conn),
+            49 => {
+                self.model(id).is_curt = true;
+                conn.finish();
+            }
+            50..52 => {
                 let hears = self.rng.bool();
                 let handlers = self.handlers(conn.handlers(), hears);
                 let model = self.model(id);
@@ -313,39 +273,39 @@ impl World {
                 model.was_ever_deaf |= !hears;
                 conn.set_handlers(handlers);
             }
-            37 => self.pause(conn, true),
-            38..42 => self.set_timer(conn),
-            42..44 => self.cancel_timer(conn),
-            44 => self.connect(&mut conn.server()),
-            45 => self.keep_handle(conn),
-            46 if self.may_stop && self.rng.u8(..) < 40 => {
+            52 => self.pause(conn, true),
+            53..57 => self.set_timer(conn),
+            57..59 => self.cancel_timer(conn),
+            59 => self.connect(&mut conn.server()),
+            60 => self.keep_handle(conn),
+            61 if self.may_stop && self.rng.chance(40) => {
                 let grace = Duration::from_millis(self.rng.u64(0..3) * 200);
                 conn.server().stop(grace);
             }
-            47 => {
+            62 => {
                 self.model(id).failed = true;
                 return End::Failing;
             }
-            48 if self.rng.bool() => return End::Panicking,
+            63 if self.rng.bool() => return End::Panicking,
             _ => {}
         }
         End::Well
     }
 
-    pub(super) fn act_on_other(&mut self, conn: &mut Conn<'_>, id: ConnectionId) {
+    pub(super) fn act_on_other(&mut self, conn: &mut Conn<'_, SPEAKS>, id: ConnectionId) {
         let mut server = conn.server();
         let Some(mut other) = server.connection(id) else { return };
-        match self.rng.u8(..8) {
-            0 => self.close(&mut other),
-            1 => self.abort(&mut other),
-            2 => self.pause(&mut other, true),
-            3 => self.pause(&mut other, false),
+        match self.rng.usize(0..8) {
+            4 => self.close(&mut other),
+            5 => self.abort(&mut other),
+            6 => self.pause(&mut other, true),
+            7 => self.pause(&mut other, false),
             _ => self.write(&mut other),
         }
     }
 
     /// Acts, and returns from a handler that cannot fail.
-    pub(super) fn act_and_leave(&mut self, conn: &mut Conn<'_>) {
+    pub(super) fn act_and_leave(&mut self, conn: &mut Conn<'_, SPEAKS>) {
         match self.act(conn) {
             End::Panicking => self.panic(conn.id()),
             End::Well | End::Failing => self.leave(),
@@ -360,5 +320,3 @@ impl World {
         std::panic::resume_unwind(Box::new("as the schedule wants it"));
     }
 }
-
-const MS: Duration = Duration::from_millis(1);
