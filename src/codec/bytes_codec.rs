@@ -67,3 +67,27 @@ impl Encoder<Bytes> for BytesCodec {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::test_support::*;
+
+    #[test]
+    fn what_came_together_is_one_packet_and_nothing_is_none() {
+        let mut codec = BytesCodec::new();
+        let outcome = decode_pieces(&mut codec, b"abcdef", &[4, 2]);
+        assert_eq!(outcome.complete(), ["abcd", "ef"]);
+        assert!(decode_whole(&mut codec, b"").complete().is_empty());
+    }
+
+    #[test]
+    fn a_packet_is_written_as_it_is_and_its_length_is_known() {
+        let mut codec = BytesCodec::new();
+        let packet = Bytes::from_static(b"as it is");
+        assert_eq!(Encoder::<Bytes>::frame_len(&codec, &packet), packet.len());
+        let stream = encode_all(&mut codec, [packet.clone()]).expect("bytes are never refused");
+        assert_eq!(stream, packet);
+        assert!(codec.is_stateless(), "one encoding serves every connection of a broadcast");
+    }
+}

@@ -54,8 +54,10 @@ fn a_cancelled_timer_neither_fires_nor_wakes_the_loop() {
     let mut timers = Timers::new();
     let first = timers.insert(at(1), 'a');
     timers.insert(at(2), 'b');
+    assert!(timers.contains(first) && !timers.is_empty());
     assert!(timers.cancel(first));
     assert!(!timers.cancel(first), "there is nothing left to cancel");
+    assert!(!timers.contains(first));
     assert!(!timers.is_pending(first));
     assert_eq!(timers.next_deadline(), Some(at(2)));
     assert_eq!(fire_all(&mut timers, at(9)), ['b']);
@@ -176,6 +178,15 @@ fn memory_follows_the_live_timers_not_those_that_came_and_went() {
     assert!(timers.slots.capacity() <= 256, "{} slots of room", timers.slots.capacity());
     assert_eq!(fire_all(&mut timers, at(3_000_000)).len(), kept.len());
     assert_eq!(timers.heap.len(), 0);
+}
+
+#[test]
+fn a_few_dead_entries_are_not_worth_a_look_at_the_live_ones() {
+    let mut timers = Timers::new();
+    let ids: Vec<_> = (0..100).map(|n| timers.insert(at(n), n)).collect();
+    assert!(ids.iter().skip(40).all(|id| timers.cancel(*id)));
+    assert_eq!((timers.len(), timers.heap.len()), (40, 100));
+    assert_eq!(fire_all(&mut timers, at(100)), (0..40).collect::<Vec<_>>());
 }
 
 #[test]
