@@ -40,6 +40,12 @@ pub(crate) struct News {
 }
 
 impl News {
+    /// Whether any of it is of the server itself.
+    #[inline]
+    pub(crate) fn is_of_server(&self) -> bool {
+        self.of_listener | self.of_signals
+    }
+
     #[inline(always)]
     pub(crate) fn push(&mut self, readiness: Readiness) {
         if readiness.token > LAST_OWN_TOKEN {

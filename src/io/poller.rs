@@ -13,7 +13,7 @@ use super::SIGNALS;
 use super::alarm::Alarm;
 use super::listener::SpareDescriptor;
 use super::stream::Socket;
-use super::{ALARM, Driver, LISTENER, News, Readiness, Timeout, WAKER, Wake};
+use super::{ALARM, Driver, LAST_OWN_TOKEN, LISTENER, News, Readiness, Timeout, WAKER, Wake};
 
 /// News that one poll can bring.
 const EVENTS: usize = 1_024;
@@ -68,24 +68,33 @@ impl MioDriver {
     }
 }
 
-impl Driver for MioDriver {
-    #[inline(always)]
-    fn poll(&mut self, timeout: Option<Timeout>, news: &mut News) -> io::Result<()> {
-        if let Some((alarm, timeout)) = self.alarm.as_mut().zip(timeout) {
+impl MioDriver {
+    /// Sets the alarm for the end of a sleep, and says how long the poll itself may take.
+    #[inline]
+    fn prepare_sleep(&mut self, timeout: Timeout) -> Duration {
+        if let Some(alarm) = &mut self.alarm {
             alarm.set(timeout);
         }
         // mio rounds up to whole milliseconds at most, so a timer never fires early.
-        let longest = timeout.map(|Timeout { span, .. }| span.min(LONGEST_SLEEP));
+        timeout.span.min(LONGEST_SLEEP)
+    }
+}
+
+impl Driver for MioDriver {
+    #[inline(always)]
+    fn poll(&mut self, timeout: Option<Timeout>, news: &mut News) -> io::Result<()> {
+        let longest = timeout.map(|timeout| self.prepare_sleep(timeout));
         if let Err(error) = self.poll.poll(&mut self.events, longest) {
             return unless_interrupted(error);
         }
         for event in &self.events {
-            if event.token() == Token(ALARM) {
-                rang(&mut self.alarm);
+            let token = event.token().0;
+            if token <= LAST_OWN_TOKEN {
+                note_own(token, &mut self.alarm, news);
                 continue;
             }
             news.push(Readiness {
-                token: event.token().0,
+                token,
                 readable: event.is_readable(),
                 writable: event.is_writable(),
                 ending: event.is_read_closed() || event.is_error(),
@@ -144,9 +153,13 @@ impl Driver for MioDriver {
     }
 }
 
+/// News that are no connection's.
 #[cold]
-fn rang(alarm: &mut Option<Alarm>) {
-    alarm.iter_mut().for_each(Alarm::rang);
+fn note_own(token: usize, alarm: &mut Option<Alarm>, news: &mut News) {
+    match token {
+        ALARM => alarm.iter_mut().for_each(Alarm::rang),
+        other => news.note_own(other),
+    }
 }
 
 /// A signal cut the sleep short: no news.

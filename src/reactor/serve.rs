@@ -131,7 +131,7 @@ impl<P: Protocol, S> Reactor<P, S> {
         let registry = &mut self.registry;
         if let Some(conn) = registry.conns.get_mut(id.slot())
             && conn.generation == id.generation()
-            && conn.note_news(&news, &mut registry.dirty)
+            && conn.note_news(news, &mut registry.dirty)
         {
             registry.enqueue_ready(id);
         }

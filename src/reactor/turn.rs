@@ -27,7 +27,9 @@ impl<P: Protocol, S> Reactor<P, S> {
             return Err(self.poll_failed(&error));
         }
         self.registry.clock.forget(); // the sleep took time
-        self.note_own_news();
+        if self.news.is_of_server() {
+            self.note_own_news();
+        }
 
         // Commands before input: a stop, or a write from another thread, has waited for the whole sleep.
         // The bell is looked at before the queues: what is queued after this look rings again.
@@ -110,7 +112,7 @@ impl<P: Protocol, S> Reactor<P, S> {
     }
 
     /// Notes what the poll told of the server itself. News of connections wait for the phase that serves them.
-    #[inline]
+    #[cold]
     fn note_own_news(&mut self) {
         if std::mem::take(&mut self.news.of_listener) {
             self.acceptor.note_ready();
@@ -120,7 +122,6 @@ impl<P: Protocol, S> Reactor<P, S> {
         }
     }
 
-    #[cold]
     fn take_signals(&mut self) {
         for _ in 0..self.driver.stop_signals() {
             self.stop_by_signal();

@@ -29,14 +29,14 @@ impl<P: Protocol, S> Reactor<P, S> {
     pub(super) fn serve_news(&mut self, news: Readiness) {
         let Some(id) = ConnectionId::from_token(news.token) else { return };
         // Caught once for the whole batch of packets.
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.serve_warm(id, &news))) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.serve_warm(id, news))) {
             self.batch_panicked(id, &*panic);
         }
     }
 
     /// Every way off this path is a call of a cold function: the compiler lays the rest out as the straight line that it is.
     #[inline(never)]
-    fn serve_warm(&mut self, id: ConnectionId, news: &Readiness) {
+    fn serve_warm(&mut self, id: ConnectionId, news: Readiness) {
         let mut conn = match self.registry.conns.get_mut(id.slot()) {
             Some(conn) if conn.generation == id.generation() => conn,
             _ => return has_gone(),
@@ -96,7 +96,7 @@ impl<P: Protocol, S> Reactor<P, S> {
 
     /// News of a connection of which more is to be asked.
     #[cold]
-    fn serve_cold(&mut self, id: ConnectionId, news: &Readiness) {
+    fn serve_cold(&mut self, id: ConnectionId, news: Readiness) {
         let conn = &mut self.registry.conns[id.slot()];
         if conn.note_news(news, &mut self.registry.dirty) {
             self.serve(id);

@@ -143,7 +143,7 @@ impl<P: Protocol, S> Conn<P, S> {
 
     /// Whether it is unhindered, and has nothing to see to but the bytes that this news is of.
     #[inline(always)]
-    pub(crate) fn is_warm(&self, news: &Readiness) -> bool {
+    pub(crate) fn is_warm(&self, news: Readiness) -> bool {
         let is_warm = news.readable
             && !news.ending
             && self.is_plain()
@@ -193,7 +193,7 @@ impl<P: Protocol, S> Conn<P, S> {
     /// Notes what the poll told, and lists the connection as `dirty` where output can go on. Says whether there is input to
     /// see to now, rather than when its turn on the list comes.
     #[inline(always)]
-    pub(crate) fn note_news(&mut self, news: &Readiness, dirty: &mut Vec<ConnectionId>) -> bool {
+    pub(crate) fn note_news(&mut self, news: Readiness, dirty: &mut Vec<ConnectionId>) -> bool {
         if news.readable {
             self.inbound.note_readable();
         }
