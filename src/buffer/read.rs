@@ -111,15 +111,8 @@ impl ReadBuffer {
     /// Makes the `got` bytes that the last read brought [`few`](Self::few), in the place of any that a panic left there.
     #[inline(always)]
     pub(crate) fn take_few(&mut self, got: usize) {
-        if !self.few.is_empty() {
-            self.forget_few();
-        }
-        self.few.extend_from_slice(&self.block[..got]);
-    }
-
-    #[cold]
-    fn forget_few(&mut self) {
         self.few.clear();
+        self.few.extend_from_slice(&self.block[..got]);
     }
 
     /// The few bytes that are being decoded.

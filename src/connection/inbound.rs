@@ -269,7 +269,7 @@ impl Inbound {
         let packet = match codec.decode(src) {
             Ok(Some(packet)) => packet,
             Ok(None) => return Ok(None),
-            Err(error) => return Err(Error::Protocol(Box::new(error))),
+            Err(error) => return Err(is_broken(error)),
         };
         self.note_packet(before.saturating_sub(src.len()))?;
         Ok(Some(packet))
@@ -287,6 +287,11 @@ impl Inbound {
             self.barren = 0;
             return Ok(());
         }
+        self.note_barren()
+    }
+
+    #[cold]
+    fn note_barren(&mut self) -> Result<(), Error> {
         self.barren += 1;
         if self.barren < BARREN_LIMIT {
             return Ok(());
@@ -358,4 +363,10 @@ impl Inbound {
     pub(crate) fn held(&self) -> usize {
         self.held.len()
     }
+}
+
+/// What the decoder has to say against the bytes.
+#[cold]
+fn is_broken(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Protocol(Box::new(error))
 }

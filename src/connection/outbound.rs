@@ -127,7 +127,7 @@ impl Outbound {
         }
         self.queued = attempt.buffer.cost();
         drop(attempt);
-        if self.queued == 0 || self.queued >= marks.high {
+        if self.queued >= marks.high || self.queued == 0 {
             self.settle(marks, pool);
         }
         Ok(())
@@ -205,12 +205,17 @@ impl Outbound {
     /// Notes that the socket took so many bytes, if that is all there was and no mark was passed. Says whether that is so.
     #[inline(always)]
     pub(crate) fn note_sent(&mut self, taken: usize, pool: &mut BufferPool) -> bool {
-        let is_all = self.buffer.as_ref().is_some_and(|buffer| buffer.queued() == taken);
-        if !is_all || taken == 0 || self.is_high() {
-            return false;
+        match self.buffer.take() {
+            Some(buffer) if buffer.queued() == taken && self.level == Level::Normal => {
+                pool.give_back(buffer);
+                self.note_empty();
+                true
+            }
+            buffer => {
+                self.buffer = buffer;
+                false
+            }
         }
-        self.release(pool);
-        true
     }
 
     /// Writes as much as the socket takes, of which `first` was the first time.
@@ -278,6 +283,11 @@ impl Outbound {
         if let Some(buffer) = self.buffer.take() {
             pool.give_back(buffer);
         }
+        self.note_empty();
+    }
+
+    #[inline(always)]
+    fn note_empty(&mut self) {
         self.queued = 0;
         self.stuck_since = None;
     }

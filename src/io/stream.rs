@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mio::net::TcpStream;
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::SockRef;
 
@@ -76,10 +77,12 @@ impl Socket {
     #[inline(always)]
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(tcp) => tcp.try_io(|| {
-                let (_, got) = rustix::net::recv(&*tcp, buf, RecvFlags::empty())?;
-                Ok(got)
-            }),
+            Self::Tcp(tcp) => {
+                tcp.try_io(|| match rustix::net::recv(&*tcp, buf, RecvFlags::empty()) {
+                    Ok((_, got)) => Ok(got),
+                    Err(errno) => refused(errno),
+                })
+            }
             Self::Custom(stream) => read_custom(stream.as_mut(), buf),
         }
     }
@@ -89,7 +92,10 @@ impl Socket {
     pub(crate) fn write_from(&mut self, buffer: &WriteBuffer) -> io::Result<usize> {
         match (self, buffer.contiguous()) {
             (Self::Tcp(tcp), Some(bytes)) => {
-                tcp.try_io(|| Ok(rustix::net::send(&*tcp, bytes, no_signal())?))
+                tcp.try_io(|| match rustix::net::send(&*tcp, bytes, no_signal()) {
+                    Ok(taken) => Ok(taken),
+                    Err(errno) => refused(errno),
+                })
             }
             (Self::Custom(stream), Some(bytes)) => write_custom(stream.as_mut(), bytes),
             (socket, None) => socket.write_vectored(buffer),
@@ -140,6 +146,12 @@ impl Socket {
 }
 
 // Cold, so that the compiler lays out the path of TCP.
+
+/// The system's own refusal. In line the compiler would make an error out of every result, and then look which it was.
+#[cold]
+fn refused(errno: Errno) -> io::Result<usize> {
+    Err(errno.into())
+}
 
 #[cold]
 fn read_custom(stream: &mut Box<dyn Stream>, buf: &mut [u8]) -> io::Result<usize> {
