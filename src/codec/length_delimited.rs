@@ -171,19 +171,17 @@ impl Decoder for LengthDelimitedCodec {
         if src.is_empty() {
             return Ok(None);
         }
-        if self.is_plain
-            && self.frame.is_none()
-            && let Some(header) = src.first_chunk()
-        {
-            let body = u32::from_be_bytes(*header) as usize;
-            if body <= self.layout.max && body <= src.len() - PLAIN_HEADER {
-                self.sniffer.rest();
-                let mut packet = src.split_to(PLAIN_HEADER + body).freeze();
-                packet.advance(PLAIN_HEADER);
-                return Ok(Some(packet));
-            }
-        }
-        self.decode_any(src)
+        let frame = match self.plain_frame(src) {
+            Some(frame) => frame,
+            None => match self.whole_frame(src)? {
+                Some(frame) => frame,
+                None => return Ok(None),
+            },
+        };
+        self.sniffer.rest();
+        let mut packet = src.split_to(frame.len).freeze();
+        packet.advance(frame.skip);
+        Ok(Some(packet))
     }
 
     fn detach(packet: Bytes) -> Bytes {
@@ -192,11 +190,25 @@ impl Decoder for LengthDelimitedCodec {
 }
 
 impl LengthDelimitedCodec {
-    /// Decodes any layout, and what of a plain one is not a whole frame.
-    fn decode_any(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, LengthDelimitedError> {
+    /// The whole frame at the front of `src`, where that is seen at a glance.
+    #[inline(always)]
+    fn plain_frame(&self, src: &[u8]) -> Option<Frame> {
+        if self.is_plain
+            && self.frame.is_none()
+            && let Some(header) = src.first_chunk()
+        {
+            let body = u32::from_be_bytes(*header) as usize;
+            if body <= self.layout.max && body <= src.len() - PLAIN_HEADER {
+                return Some(Frame { len: PLAIN_HEADER + body, skip: PLAIN_HEADER });
+            }
+        }
+        None
+    }
+
+    /// The same for any layout; what of a frame has come is remembered until the rest has.
+    fn whole_frame(&mut self, src: &[u8]) -> Result<Option<Frame>, LengthDelimitedError> {
         let frame = match self.frame.take() {
             Some(frame) => frame,
-            None if src.is_empty() => return Ok(None),
             None => match self.read_header(src)? {
                 Some(frame) => frame,
                 None => return Ok(None),
@@ -206,10 +218,7 @@ impl LengthDelimitedCodec {
             self.frame = Some(frame);
             return Ok(None);
         }
-        let mut packet = src.split_to(frame.len).freeze();
-        packet.advance(frame.skip);
-        self.sniffer.rest();
-        Ok(Some(packet))
+        Ok(Some(frame))
     }
 
     /// Encodes any layout, and refuses what cannot be sent.
