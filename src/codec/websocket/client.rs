@@ -32,7 +32,7 @@ impl Offer {
     /// As [`Offer::new`], and when the system has no random bytes for the key.
     pub fn random(host: &str, target: &str) -> Result<Self, WebSocketError> {
         let mut nonce = [0; 16];
-        getrandom::fill(&mut nonce).map_err(WebSocketError::NoRandomness)?;
+        getrandom::fill(&mut nonce).map_err(|error| WebSocketError::NoRandomness(error.into()))?;
         Self::new(host, target, nonce).map_err(WebSocketError::Handshake)
     }
 }

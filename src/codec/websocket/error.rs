@@ -111,7 +111,7 @@ pub enum WebSocketError {
         len: usize,
     },
     /// To be written, by a client: the system has no random bytes for the mask.
-    NoRandomness(getrandom::Error),
+    NoRandomness(std::io::Error),
 }
 
 impl WebSocketError {

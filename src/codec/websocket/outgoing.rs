@@ -61,7 +61,8 @@ impl Keys {
                 self.at += 4;
                 return Ok(key);
             }
-            getrandom::fill(&mut self.drawn[..]).map_err(WebSocketError::NoRandomness)?;
+            getrandom::fill(&mut self.drawn[..])
+                .map_err(|error| WebSocketError::NoRandomness(error.into()))?;
             self.at = 0;
         }
     }
