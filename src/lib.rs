@@ -497,6 +497,14 @@
 //! | `websocket-deflate` | permessage-deflate for it, where both ends want it |
 //! | `tokio-codec` | `codec::TokioCodec`, which takes codecs written for tokio-util |
 //!
+//! # Other crates in this one's types
+//!
+//! A new major version of one of these is a new one of this crate: `bytes` (`Bytes`, `BytesMut`, what codecs are made
+//! of), `log` (the logger of [`Config::logger`]), and with their features `http` (re-exported by `codec::http`),
+//! `serde` and `serde_json` (bounds and errors of `codec::JsonLines`), `tokio-util` (what `codec::TokioCodec` adapts).
+//! Enums that may grow are `#[non_exhaustive]`, as are structs of plain numbers like [`Stats`]. Those that are not are
+//! complete: a [`Turn`] ends in one of two ways, a [`Blame`] falls on one of three.
+//!
 //! # What it is not
 //!
 //! One thread does everything, so a handler that computes for long keeps everybody waiting: give such work to a
@@ -532,7 +540,6 @@ pub use crate::error::{Blame, BoxError, CloseReason, Error, Late, WriteError};
 pub use crate::handle::{ConnectionHandle, HandleError, Packets, ReadError, ServerHandle};
 pub use crate::handlers::{HandlerError, Handlers};
 pub use crate::id::{ConnectionId, TimerId};
-pub use crate::io::Stream;
 pub use crate::reactor::{Reactor, StopReport, Turn};
 pub use crate::server::Server;
 pub use crate::stats::Stats;

@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use self::poller::MioDriver;
 use self::stream::Socket;
-pub use self::stream::Stream;
 use crate::clock::Tick;
 
 /// One socket's news.

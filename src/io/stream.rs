@@ -14,8 +14,8 @@ use crate::buffer::{MAX_SLICES, WriteBuffer};
 
 /// A byte stream that never blocks: what a connection runs on.
 ///
-/// The loop brings TCP; implement this for a stream of your own, as a test does.
-pub trait Stream {
+/// TCP is one, without a detour; tests bring others.
+pub(crate) trait Stream {
     /// Reads what there is, as `read(2)`: 0 is the end of the stream.
     ///
     /// # Errors
