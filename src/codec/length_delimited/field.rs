@@ -3,7 +3,8 @@
 use bytes::{Buf, BufMut, BytesMut};
 
 /// How a length is written in front of a packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum LengthField {
     /// One byte: up to 255.
     U8,
