@@ -203,6 +203,7 @@ pub enum WriteError<T> {
 
 impl<T> WriteError<T> {
     /// The packet, where the codec did not consume it.
+    #[must_use]
     pub fn into_packet(self) -> Option<T> {
         match self {
             Self::Full(packet) | Self::Closed(packet) | Self::WouldDeadlock(packet) => Some(packet),
@@ -211,6 +212,7 @@ impl<T> WriteError<T> {
     }
 
     /// Whether the same write may succeed later.
+    #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))
     }

@@ -27,6 +27,7 @@ pub struct HandlerError(BoxError);
 
 impl HandlerError {
     /// An error that is only a message.
+    #[must_use]
     pub fn msg(message: impl fmt::Display) -> Self {
         Self(message.to_string().into())
     }
@@ -75,6 +76,7 @@ type OnEvent<P, S> = Box<dyn FnMut(&mut S, &mut Connection<'_, P, S>)>;
 ///
 /// All closures of a server run on its loop's thread, one at a time, none inside another. Each gets the server's state and
 /// the connection; from the connection, [`Connection::server`] reaches everything else.
+#[must_use = "handlers are to be returned from `on_accept`, or set"]
 pub struct Handlers<P: Protocol, S> {
     pub(crate) on_read: Option<OnRead<P, S>>,
     rare: Option<Box<Rare<P, S>>>,
@@ -111,7 +113,6 @@ impl<P: Protocol, S> Default for Handlers<P, S> {
 
 impl<P: Protocol, S> Handlers<P, S> {
     /// Handlers that do nothing: packets and errors wait to be taken.
-    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
@@ -119,7 +120,6 @@ impl<P: Protocol, S> Handlers<P, S> {
     /// Called with each packet, in order.
     ///
     /// An `Err` goes to [`on_error`](Self::on_error), and the connection then closes.
-    #[must_use]
     pub fn on_read<F>(mut self, on_read: F) -> Self
     where
         F: FnMut(&mut S, &mut Connection<'_, P, S>, P::In) -> Result<(), HandlerError> + 'static,
@@ -132,7 +132,6 @@ impl<P: Protocol, S> Handlers<P, S> {
     ///
     /// After a protocol error or a handler's error the peer can still be written to: what is written here is sent before
     /// the connection closes. After an error of the socket it cannot.
-    #[must_use]
     pub fn on_error<F>(mut self, on_error: F) -> Self
     where
         F: FnMut(&mut S, &mut Connection<'_, P, S>, Error) + 'static,
@@ -142,7 +141,6 @@ impl<P: Protocol, S> Handlers<P, S> {
     }
 
     /// Called exactly once, when the connection is over; packets that wait in its inbox can still be read here.
-    #[must_use]
     pub fn on_closed<F>(mut self, on_closed: F) -> Self
     where
         F: FnMut(&mut S, &mut Connection<'_, P, S>, CloseReason) + 'static,
@@ -153,7 +151,6 @@ impl<P: Protocol, S> Handlers<P, S> {
 
     /// Called when the server begins to stop with a grace greater than zero: the connection may still read, write and
     /// close, until the grace is over. Without it, the connection closes as by `close()`.
-    #[must_use]
     pub fn on_stop<F>(mut self, on_stop: F) -> Self
     where
         F: FnMut(&mut S, &mut Connection<'_, P, S>) + 'static,
@@ -163,7 +160,6 @@ impl<P: Protocol, S> Handlers<P, S> {
     }
 
     /// Called once for each fall of the outbox from its high mark to its low mark: time to go on writing.
-    #[must_use]
     pub fn on_drain<F>(mut self, on_drain: F) -> Self
     where
         F: FnMut(&mut S, &mut Connection<'_, P, S>) + 'static,
@@ -174,7 +170,6 @@ impl<P: Protocol, S> Handlers<P, S> {
 
     /// Called when the peer has ended its stream and everything in it has been delivered, where `Config::half_open` keeps
     /// this side open.
-    #[must_use]
     pub fn on_end<F>(mut self, on_end: F) -> Self
     where
         F: FnMut(&mut S, &mut Connection<'_, P, S>) + 'static,
@@ -184,7 +179,6 @@ impl<P: Protocol, S> Handlers<P, S> {
     }
 
     /// Called when an outbound connection has been made. A failure to make it goes to [`on_error`](Self::on_error).
-    #[must_use]
     pub fn on_connect<F>(mut self, on_connect: F) -> Self
     where
         F: FnMut(&mut S, &mut Connection<'_, P, S>) + 'static,

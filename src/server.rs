@@ -34,6 +34,7 @@ use crate::reactor::{Reactor, StopReport};
 ///     })?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[must_use = "a server serves nobody until it runs"]
 pub struct Server<P: Protocol, S = ()> {
     listener: TcpListener,
     local_addr: SocketAddr,
@@ -61,14 +62,12 @@ impl<P: Protocol> Server<P> {
 
 impl<P: Protocol, S: 'static> Server<P, S> {
     /// The settings, in the place of the defaults.
-    #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
     /// A state that every handler gets as `&mut`: no `Rc`, no `RefCell`, no lock.
-    #[must_use]
     pub fn state<T: 'static>(self, state: T) -> Server<P, T> {
         let Self { listener, local_addr, protocol, config, state: _ } = self;
         Server { listener, local_addr, protocol, config, state }

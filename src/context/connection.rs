@@ -68,7 +68,6 @@ impl<'a, P: Protocol, S> Connection<'a, P, S> {
     }
 
     /// Empty handlers of this server's types, to set closures on.
-    #[must_use]
     pub fn handlers(&self) -> Handlers<P, S> {
         Handlers::new()
     }
@@ -221,6 +220,7 @@ impl<'a, P: Protocol, S> Connection<'a, P, S> {
     /// The connection's view from other threads.
     ///
     /// Packets that come while no `on_read` is set can be read there, and packets written there are sent by the loop.
+    #[must_use]
     pub fn handle(&mut self) -> ConnectionHandle<P> {
         let link = self.registry.link(self.id);
         ConnectionHandle::new(link.expect("a view's connection is there"))

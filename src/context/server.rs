@@ -62,6 +62,7 @@ impl<'a, P: Protocol, S> ServerRef<'a, P, S> {
     // Connections.
 
     /// Another connection, by its id; `None` once it is over.
+    #[must_use]
     pub fn connection(&mut self, id: ConnectionId) -> Option<Connection<'_, P, S>> {
         let live = self.registry.get(id).is_some_and(|conn| !conn.state.is_closed());
         live.then(|| Connection::new(self.registry, id))
@@ -90,7 +91,6 @@ impl<'a, P: Protocol, S> ServerRef<'a, P, S> {
     }
 
     /// Empty handlers of this server's types, to set closures on.
-    #[must_use]
     pub fn handlers(&self) -> Handlers<P, S> {
         Handlers::new()
     }

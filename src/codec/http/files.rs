@@ -86,6 +86,7 @@ impl Files {
     /// # Panics
     ///
     /// When a path does not begin with a slash or is there twice, or a content type has a line break.
+    #[must_use]
     pub fn embedded<'a, B: Into<Bytes>>(
         files: impl IntoIterator<Item = (&'a str, &'a str, B)>,
     ) -> Self {

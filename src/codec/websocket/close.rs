@@ -99,6 +99,7 @@ impl CloseFrame {
     /// let farewell = CloseFrame::new(CloseCode::POLICY_VIOLATION, "one message a second, please");
     /// assert_eq!(farewell.to_string(), "1008: one message a second, please");
     /// ```
+    #[must_use]
     pub fn new(code: CloseCode, reason: impl Into<Text>) -> Self {
         Self { code, reason: reason.into() }
     }

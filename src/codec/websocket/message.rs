@@ -135,11 +135,13 @@ pub enum Message {
 
 impl Message {
     /// A text message.
+    #[must_use]
     pub fn text(text: impl Into<Text>) -> Self {
         Self::Text(text.into())
     }
 
     /// A binary message.
+    #[must_use]
     pub fn binary(bytes: impl Into<Bytes>) -> Self {
         Self::Binary(bytes.into())
     }
