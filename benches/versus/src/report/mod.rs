@@ -13,6 +13,7 @@ use crate::plan::{Cell, Plan};
 use crate::stats::{Spread, ratios};
 use crate::timed::{Absent, Measured, Timed};
 
+mod canvas;
 mod html;
 mod plots;
 mod svg;
@@ -111,7 +112,7 @@ impl Report {
         self.write_raw(directory)?;
         write(directory, "table.txt", &table::text(self))?;
         for plot in plots::all(self) {
-            write(directory, &format!("{}.svg", plot.name), &plot.standalone())?;
+            write(directory, &format!("{}.svg", plot.name), &plot.standalone(svg::STYLE))?;
         }
         write(directory, "index.html", &html::page(self))
     }
