@@ -1,7 +1,7 @@
 # Short names for the everyday commands; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: build test run-example versus fmt vet clean tidy help
+.PHONY: build test run-example versus soak overload fmt vet clean tidy help
 
 CARGO ?= cargo
 ARGS ?=
@@ -17,6 +17,13 @@ run-example: ## Run the echo server: make run-example ARGS="--addr :9000 --max-c
 
 versus: ## Measure wheelhouse beside async runtimes: make versus ARGS="--quick"
 	$(CARGO) run --release -p wheelhouse-versus -- $(ARGS)
+
+soak: ## An hour of good, slow and hostile peers: make soak ARGS="--minutes 3"
+	$(CARGO) build --release -p wheelhouse-chat
+	$(CARGO) run --release -p wheelhouse-soak -- soak $(ARGS)
+
+overload: ## Up to three times the load that can be served: make overload ARGS="--step-ms 500"
+	$(CARGO) run --release -p wheelhouse-soak -- overload $(ARGS)
 
 fmt: ## Format the code
 	$(CARGO) fmt --all
