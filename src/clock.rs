@@ -38,14 +38,14 @@ impl std::ops::Add<Duration> for Tick {
 }
 
 /// Time as one loop sees it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Clock {
     epoch: Instant,
     source: Source,
     seen: Cell<Option<Tick>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Source {
     System,
     /// Nanoseconds since the epoch, moved by a test.

@@ -67,6 +67,7 @@ pub struct Config {
     pub(crate) half_open: bool,
     pub(crate) panic_policy: PanicPolicy,
     pub(crate) logger: Option<Arc<dyn Log>>,
+    pub(crate) busy_poll: Duration,
     #[cfg(feature = "signals")]
     pub(crate) signal_grace: Option<Duration>,
 }
@@ -127,6 +128,7 @@ impl Default for Config {
             half_open: false,
             panic_policy: PanicPolicy::CloseConnection,
             logger: None,
+            busy_poll: Duration::ZERO,
             #[cfg(feature = "signals")]
             signal_grace: None,
         }
@@ -299,6 +301,33 @@ impl Config {
         self
     }
 
+    /// How long the loop looks for news again and again before it sleeps, counted from when it last had something to do.
+    /// Default: zero, it sleeps at once.
+    ///
+    /// What comes meanwhile is served at once: nobody has to wake a thread for it, which takes the kernel some
+    /// microseconds, and more where the core has fallen asleep itself. What it costs is a core, up to the whole of it: the
+    /// loop works for as long as this after each thing that it does, and all the time where something comes more often
+    /// than that. 20 µs to 200 µs are usual; with `Duration::MAX` it never sleeps. Set it where the loop has a core to
+    /// itself: on a core that is shared, it takes the time away from the very peers and threads that it waits for. What it
+    /// bought and cost on one machine stands in `docs/benchmarks.md`.
+    ///
+    /// Timers are not late for it, and whatever other threads ask is found by the looks as by the sleep. A timeout that
+    /// [`Reactor::turn`](crate::Reactor::turn) was given holds for looking and sleeping together, and with a timeout of
+    /// zero it looks once.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wheelhouse::Config;
+    ///
+    /// let config = Config::default().busy_poll(Duration::from_micros(50));
+    /// # let _ = config;
+    /// ```
+    #[must_use]
+    pub fn busy_poll(mut self, limit: Duration) -> Self {
+        self.busy_poll = limit;
+        self
+    }
+
     /// Stops the server on SIGINT and SIGTERM, as `stop(grace)` does; a second signal stops at once.
     #[cfg(feature = "signals")]
     #[must_use]
@@ -363,6 +392,7 @@ impl fmt::Debug for Config {
             .field("idle_timeout", &self.idle_timeout)
             .field("probe_after", &self.probe_after)
             .field("half_open", &self.half_open)
+            .field("busy_poll", &self.busy_poll)
             .finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@
 //! real driver is [`poller`]'s; tests bring one of their own, so that the loop under test is the loop that ships.
 
 mod alarm;
+mod busy;
 pub(crate) mod listener;
 pub(crate) mod poller;
 pub(crate) mod stream;
@@ -14,9 +15,10 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::busy::BusyPoll;
 use self::poller::MioDriver;
 use self::stream::Socket;
-use crate::clock::Tick;
+use crate::clock::{Clock, Tick};
 
 /// One socket's news.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +38,8 @@ pub(crate) struct News {
     pub(crate) of_listener: bool,
     /// A signal to stop may have come.
     pub(crate) of_signals: bool,
+    /// Another thread has rung. The loop knows that from its queues; this is for who polls again before it looks at them.
+    pub(crate) of_waker: bool,
 }
 
 impl News {
@@ -60,8 +64,14 @@ impl News {
         match token {
             LISTENER => self.of_listener = true,
             SIGNALS => self.of_signals = true,
-            other => debug_assert_eq!(other, WAKER, "news of an unknown token"),
+            WAKER => self.of_waker = true,
+            other => debug_assert!(false, "news of an unknown token: {other}"),
         }
+    }
+
+    /// Whether a poll has told anything.
+    fn is_something(&self) -> bool {
+        !self.of_connections.is_empty() || self.of_listener || self.of_signals || self.of_waker
     }
 }
 
@@ -72,7 +82,7 @@ pub(crate) const LISTENER: usize = 0;
 pub(crate) const SIGNALS: usize = 1;
 
 /// The token of the bell that other threads ring; its ringing is all that there is to its news.
-const WAKER: usize = 2;
+pub(crate) const WAKER: usize = 2;
 
 /// The token of the alarm that ends a short sleep on time.
 const ALARM: usize = 3;
@@ -105,6 +115,11 @@ pub(crate) trait Driver {
     /// earlier, with none.
     fn poll(&mut self, timeout: Option<Timeout>, news: &mut News) -> io::Result<()>;
 
+    /// Looks whether there is news, and does not sleep: one of many looks in a row.
+    fn look(&mut self, news: &mut News) -> io::Result<()> {
+        self.poll(Some(Timeout::NONE), news)
+    }
+
     /// Takes one connection off the backlog.
     fn accept(&mut self) -> io::Result<(Socket, SocketAddr)>;
 
@@ -130,14 +145,23 @@ pub(crate) trait Driver {
 /// The real driver, without a detour where each turn passes, or anything else.
 pub(crate) enum AnyDriver {
     Mio(Box<MioDriver>),
-    #[cfg_attr(
-        not(any(test, feature = "testing")),
-        expect(dead_code, reason = "tests bring these")
-    )]
+    /// Those of tests, and one that looks again and again before it sleeps.
     Custom(Box<dyn Driver>),
 }
 
 impl AnyDriver {
+    /// The same, looking for news for so long before it sleeps. Where that is for no time, nothing stands in between.
+    pub(crate) fn busy(self, limit: Duration, clock: &Clock) -> Self {
+        if limit.is_zero() {
+            return self;
+        }
+        let driver: Box<dyn Driver> = match self {
+            Self::Mio(driver) => driver,
+            Self::Custom(driver) => driver,
+        };
+        Self::Custom(Box::new(BusyPoll::new(driver, limit, clock.clone())))
+    }
+
     #[inline(always)]
     pub(crate) fn poll(&mut self, timeout: Option<Timeout>, news: &mut News) -> io::Result<()> {
         match self {

@@ -135,6 +135,7 @@ impl<P: Protocol, S> Reactor<P, S> {
         local_addr: SocketAddr,
     ) -> io::Result<Self> {
         config.check()?;
+        let driver = driver.busy(config.busy_poll, &clock);
         let shared = Arc::new(Shared::new(config.commands, driver.waker(), local_addr));
         // A reactor is not `Send`: the thread that makes it is the one that it runs on.
         shared.notice.enter_loop();

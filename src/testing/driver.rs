@@ -12,7 +12,7 @@ use super::network::Network;
 use super::pipe::{PeerSide, Pipe, Route, ServerSide};
 use super::{Dial, Sleep};
 use crate::io::stream::{Socket, Stream};
-use crate::io::{Driver, News, Timeout, Wake};
+use crate::io::{Driver, News, Readiness, Timeout, WAKER, Wake};
 
 impl Network {
     fn stream(&self, at: usize) -> Socket {
@@ -20,6 +20,9 @@ impl Network {
         Socket::Custom(Box::new(stream))
     }
 }
+
+/// What one look takes where the loop looks again and again.
+const LOOK_NANOS: u64 = 1_000;
 
 /// The loop's view of the network.
 pub(super) struct SimDriver(pub(super) Network);
@@ -36,8 +39,20 @@ impl Driver for SimDriver {
         let mut told = Vec::new();
         net.tell(&mut told);
         net.has_told = was_woken || !told.is_empty();
+        if was_woken {
+            news.push(Readiness { token: WAKER, readable: true, writable: false, ending: false });
+        }
         told.into_iter().for_each(|readiness| news.push(readiness));
         Ok(())
+    }
+
+    fn look(&mut self, news: &mut News) -> io::Result<()> {
+        let mut net = self.0.0.borrow_mut();
+        net.looks += 1;
+        // Time stands still otherwise, and whoever looks until a time is over would look for ever.
+        net.nanos.fetch_add(LOOK_NANOS, Ordering::Relaxed);
+        drop(net);
+        self.poll(Some(Timeout::NONE), news)
     }
 
     fn accept(&mut self) -> io::Result<(Socket, SocketAddr)> {

@@ -133,8 +133,8 @@ impl<P: Protocol, S: 'static> Builder<P, S> {
     {
         let Self { protocol, config, state, seed, faults } = self;
         let local_addr = SocketAddr::from(([127, 0, 0, 1], 1));
-        let network = Network::new(seed, faults, local_addr);
         let nanos = Arc::new(AtomicU64::new(0));
+        let network = Network::new(seed, faults, local_addr, Arc::clone(&nanos));
         let clock = Clock::manual(Arc::clone(&nanos));
         let driver = AnyDriver::Custom(Box::new(SimDriver(network.clone())));
         let on_accept = Box::new(on_accept);
@@ -280,6 +280,13 @@ impl<P: Protocol, S: 'static> Simulation<P, S> {
         let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
         let now = self.nanos.load(Ordering::Relaxed);
         self.nanos.store(now.saturating_add(nanos), Ordering::Relaxed);
+    }
+
+    /// How often the loop has looked for news instead of sleeping, as [`Config::busy_poll`] has it do. Each look takes
+    /// 1 µs of the simulation's time: this alone moves the clock by itself.
+    #[must_use]
+    pub fn looks(&self) -> u64 {
+        self.network.0.borrow().looks
     }
 
     /// How far the clock has been moved.

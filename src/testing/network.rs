@@ -11,7 +11,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::io::Errno;
 use slab::Slab;
@@ -42,6 +42,9 @@ pub(super) struct Net {
     pub(super) sleep: Sleep,
     pub(super) has_told: bool,
     pub(super) woken: Arc<AtomicBool>,
+    /// The simulation's clock, which looking moves on, and how often the loop has looked.
+    pub(super) nanos: Arc<AtomicU64>,
+    pub(super) looks: u64,
     /// Taken from the backlog or begun, and not registered yet: the loop registers a socket before it takes the next.
     pub(super) unregistered: Option<usize>,
     past_tokens: VecDeque<usize>,
@@ -54,7 +57,12 @@ pub(super) struct Listener {
 }
 
 impl Network {
-    pub(super) fn new(seed: u64, faults: Faults, local_addr: SocketAddr) -> Self {
+    pub(super) fn new(
+        seed: u64,
+        faults: Faults,
+        local_addr: SocketAddr,
+        nanos: Arc<AtomicU64>,
+    ) -> Self {
         let listener =
             Listener { backlog: VecDeque::new(), failures: VecDeque::new(), edge: false };
         Self(Rc::new(RefCell::new(Net {
@@ -69,6 +77,8 @@ impl Network {
             sleep: Sleep::Unlimited,
             has_told: false,
             woken: Arc::new(AtomicBool::new(false)),
+            nanos,
+            looks: 0,
             unregistered: None,
             past_tokens: VecDeque::new(),
         })))

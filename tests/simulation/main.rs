@@ -2,9 +2,11 @@
 //!
 //! - [`splits`]: any split of the bytes gives the same packets and the same answers.
 //! - [`scenarios`], [`limits`] and [`deadlines`]: one rule each, played step by step.
+//! - [`busy_poll`]: looking before sleeping.
 //! - [`voice`]: what a protocol says by itself.
 //! - [`schedules`]: thousands of random ones, with everything that can go wrong, checked after each step.
 
+mod busy_poll;
 mod deadlines;
 mod frames;
 mod limits;
