@@ -390,11 +390,8 @@ fn errors_wait_and_the_oldest_give_way() {
             .write(format!("{}\n", "x".repeat(n)))
             .expect("the channel takes what the codec won't");
     }
-    // A command runs before the handles' packets of its turn, so two of them stand behind all eight.
-    for _ in 0..2 {
-        server.stats().expect("a running server");
-    }
-    let stats = server.stats().expect("a running server");
+    // Commands alone do not tell: as many of them may run in one turn, before its packets, as come meanwhile.
+    let stats = after_a_turn(&server);
     assert_eq!((stats.errors_dropped, stats.caller_errors), (5, 8));
     for n in 5..8 {
         let error = handle.error().expect("it waits");
