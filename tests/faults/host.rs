@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use wheelhouse::codec::LinesCodec;
-use wheelhouse::{CloseReason, Config, ConnectionId, Server, Turn};
+use wheelhouse::codec::http::{Http, Response, StatusCode};
+use wheelhouse::codec::{LinesCodec, Protocol};
+use wheelhouse::{CloseReason, Config, ConnectionId, Reactor, Server, Turn};
 
 use crate::common::child;
 use crate::kit::programs::Program;
@@ -13,7 +14,7 @@ use crate::kit::programs::Program;
 const SETTINGS: &str = "WHEELHOUSE_TEST_HOST";
 
 /// What the host is told, as `name=value` words: `grace`, `packet` and `idle` in milliseconds, `per_address` in connections,
-/// `panics=10` for a handler that panics on each tenth connection.
+/// `panics=10` for a handler that panics on each tenth connection, `http=1` for requests rather than lines.
 pub(crate) fn start(settings: &str) -> Program {
     spawn(&mut command(settings))
 }
@@ -79,11 +80,19 @@ fn serve() {
     let pairs = told.split_whitespace().filter_map(|word| word.split_once('='));
     let settings: HashMap<&str, u64> =
         pairs.map(|(name, value)| (name, value.parse().expect("a number"))).collect();
-    let panics = settings.get("panics").copied();
+    if settings.contains_key("http") {
+        serve_requests(config(&settings));
+    } else {
+        serve_lines(config(&settings), settings.get("panics").copied());
+    }
+}
+
+/// An echo of lines.
+fn serve_lines(config: Config, panics: Option<u64>) {
     let server = Server::bind("127.0.0.1:0", LinesCodec::new(64 * 1024)).expect("a port");
     eprintln!("listening on {}", server.local_addr());
-    let server = server.config(config(&settings)).state(Account::default());
-    let mut reactor = server
+    let server = server.config(config).state(Account::default());
+    let reactor = server
         .into_reactor(move |account: &mut Account, conn| {
             account.accepted += 1;
             let panics = panics.is_some_and(|each| account.accepted.is_multiple_of(each));
@@ -101,6 +110,24 @@ fn serve() {
                 })
         })
         .expect("settings that agree");
+    turn_to_the_end(reactor);
+}
+
+/// A health check.
+fn serve_requests(config: Config) {
+    let server = Server::bind("127.0.0.1:0", Http::new()).expect("a port").config(config);
+    eprintln!("listening on {}", server.local_addr());
+    let reactor = server
+        .into_reactor(|(), conn| {
+            conn.handlers()
+                .on_read(|(), conn, _| Ok(conn.write(Response::text(StatusCode::OK, "ok\n"))?))
+                .on_error(|(), _, _| {})
+        })
+        .expect("settings that agree");
+    turn_to_the_end(reactor);
+}
+
+fn turn_to_the_end<P: Protocol, S: 'static>(mut reactor: Reactor<P, S>) {
     while reactor.turn(None).expect("a working poll") != Turn::Stopped {}
     let stats = reactor.server().stats();
     assert_eq!(stats.accepted, stats.closed, "each has its end: {stats:?}");

@@ -31,5 +31,6 @@ mod lossy;
 mod panics;
 mod resets;
 mod slow;
+mod slow_headers;
 mod stop;
 mod unread;

@@ -1,6 +1,7 @@
 //! Senders who never finish: a byte a second, a first byte and no more, half a packet. Each is gone at its deadline, which
 //! runs from a packet's first byte, and nobody else waits for them.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -32,69 +33,115 @@ pub(crate) fn pings(peer: usize, question: u64) -> (Vec<u8>, Vec<u8>) {
     (frame(1), frame(0x81))
 }
 
-struct Sender {
+/// Somebody who says what it has to say piece by piece, one every now and then.
+pub(crate) struct Sender {
     stream: TcpStream,
     /// What it has not sent yet.
-    rest: Vec<u8>,
-    drips: bool,
+    rest: VecDeque<Vec<u8>>,
     began: Instant,
     next: Instant,
     gone: Option<Duration>,
+    /// What it was told before the end.
+    pub(crate) told: Vec<u8>,
 }
 
-/// A third of them drips, a third sends one byte, a third sends half a packet.
-fn begin(server: SocketAddr, at: usize, poll: &Poll) -> Sender {
-    let host = u8::try_from(at / 5_000 + 1).expect("fewer than a million");
-    let stream = connect_from(Ipv4Addr::new(127, 20, 0, host), server);
-    stream.set_nonblocking(true).expect("a socket option");
-    let mut stream = TcpStream::from_std(stream);
-    poll.registry().register(&mut stream, Token(at), Interest::READABLE).expect("a poll");
-    let (mut packet, _) = pings(at, 0);
-    let first = if at % 3 == 2 { packet.len() / 2 } else { 1 };
-    let rest = packet.split_off(first);
-    let began = now();
-    stream.write_all(&packet).expect("room in an empty socket");
-    Sender { stream, rest, drips: at.is_multiple_of(3), began, next: began + PACE, gone: None }
+/// Senders without end, and the poll that tells of theirs.
+pub(crate) struct Slow {
+    pub(crate) senders: Vec<Sender>,
+    poll: Poll,
+    pace: Duration,
 }
 
-/// Keeps the slow ones going until each is gone; how long each lived.
-fn outlast(senders: &mut [Sender], poll: &mut Poll) {
-    let mut events = Events::with_capacity(1024);
-    let give_up = now() + PATIENCE + DEADLINE;
-    let mut left = senders.len();
-    while left > 0 {
-        assert!(now() < give_up, "{left} are still there");
-        let time = now();
-        for sender in senders.iter_mut().filter(|sender| sender.drips && sender.next <= time) {
-            sender.next += PACE;
-            if sender.gone.is_none() && !sender.rest.is_empty() {
-                // An error: it is being closed, as the read will tell.
-                drop(sender.stream.write(&[sender.rest.remove(0)]));
+impl Slow {
+    /// So many of them connect, from 127.`network`.0.0, and send the first of the pieces that `speak` has for each; another
+    /// piece follows every `pace`.
+    pub(crate) fn begin(
+        (server, network): (SocketAddr, u8),
+        count: usize,
+        pace: Duration,
+        speak: impl Fn(usize) -> VecDeque<Vec<u8>>,
+    ) -> Self {
+        let poll = Poll::new().expect("a poll");
+        let sender = |at| {
+            let host = u8::try_from(at / 5_000 + 1).expect("fewer than a million");
+            let stream = connect_from(Ipv4Addr::new(127, network, 0, host), server);
+            stream.set_nonblocking(true).expect("a socket option");
+            let mut stream = TcpStream::from_std(stream);
+            poll.registry().register(&mut stream, Token(at), Interest::READABLE).expect("a poll");
+            let mut rest = speak(at);
+            let first = rest.pop_front().expect("something to say");
+            let began = now();
+            stream.write_all(&first).expect("room in an empty socket");
+            Sender { stream, rest, began, next: began + pace, gone: None, told: Vec::new() }
+        };
+        let senders = (0..count).map(sender).collect();
+        Self { senders, poll, pace }
+    }
+
+    /// Keeps them going until each is gone.
+    pub(crate) fn outlast(&mut self, deadline: Duration) {
+        let mut events = Events::with_capacity(1024);
+        let give_up = now() + PATIENCE + deadline;
+        let mut left = self.senders.len();
+        while left > 0 {
+            assert!(now() < give_up, "{left} are still there");
+            let time = now();
+            for sender in self.senders.iter_mut().filter(|sender| sender.next <= time) {
+                sender.next += self.pace;
+                if let (None, Some(piece)) = (sender.gone, sender.rest.pop_front()) {
+                    // An error: it is being closed, as the read will tell.
+                    drop(sender.stream.write(&piece));
+                }
+            }
+            if let Err(error) = self.poll.poll(&mut events, Some(ms(50))) {
+                assert_eq!(error.kind(), io::ErrorKind::Interrupted, "{error}");
+            }
+            for event in &events {
+                let sender = &mut self.senders[event.token().0];
+                if sender.gone.is_none() && sender.is_over() {
+                    sender.gone = Some(sender.began.elapsed());
+                    left -= 1;
+                }
             }
         }
-        if let Err(error) = poll.poll(&mut events, Some(ms(50))) {
-            assert_eq!(error.kind(), io::ErrorKind::Interrupted, "{error}");
-        }
-        for event in &events {
-            let sender = &mut senders[event.token().0];
-            if sender.gone.is_none() && is_over(&mut sender.stream) {
-                sender.gone = Some(sender.began.elapsed());
-                left -= 1;
+    }
+
+    /// How long the first and the last to go were there.
+    pub(crate) fn lived(&self) -> (Duration, Duration) {
+        let mut spans: Vec<_> = self.senders.iter().filter_map(|sender| sender.gone).collect();
+        spans.sort_unstable();
+        (*spans.first().expect("some"), *spans.last().expect("some"))
+    }
+}
+
+impl Sender {
+    /// Reads what there is; whether the end, or a reset, came with it.
+    fn is_over(&mut self) -> bool {
+        let mut buf = [0; 1024];
+        loop {
+            match self.stream.read(&mut buf) {
+                Ok(0) => return true,
+                Ok(got) => self.told.extend(&buf[..got]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return true,
             }
         }
     }
 }
 
-/// Reads what there is; whether the end, or a reset, came with it.
-fn is_over(stream: &mut TcpStream) -> bool {
-    loop {
-        match stream.read(&mut [0; 1024]) {
-            Ok(0) => return true,
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return true,
-        }
+/// A byte, then another every time.
+pub(crate) fn bytewise(text: &[u8]) -> VecDeque<Vec<u8>> {
+    text.iter().map(|byte| vec![*byte]).collect()
+}
+
+/// A third of them drips, a third sends one byte, a third sends half a packet.
+fn packets(at: usize) -> VecDeque<Vec<u8>> {
+    let (packet, _) = pings(at, 0);
+    match at % 3 {
+        0 => bytewise(&packet),
+        1 => bytewise(&packet[..1]),
+        _ => VecDeque::from([packet[..packet.len() / 2].to_vec()]),
     }
 }
 
@@ -112,19 +159,17 @@ fn slow_senders_are_gone_at_their_deadline_and_hold_up_nobody() {
 
     let healthy = Crowd::start(address, 10, ms(10), dialect);
     let before = process.memory();
-    let mut poll = Poll::new().expect("a poll");
-    let mut senders: Vec<_> = (0..count).map(|at| begin(address, at, &poll)).collect();
+    let mut slow = Slow::begin((address, 20), count, PACE, packets);
     let each = process.memory().saturating_sub(before) / count as u64;
-    outlast(&mut senders, &mut poll);
+    slow.outlast(DEADLINE);
     let mut healthy = healthy.finish();
     assert_eq!(healthy.lost, <[&str; 0]>::default());
 
-    let lived: Vec<_> = senders.iter().filter_map(|sender| sender.gone).collect();
-    let (first, last) = (lived.iter().min().expect("some"), lived.iter().max().expect("some"));
+    let (first, last) = slow.lived();
     figures.tell(&format!("healthy peers beside {count}"), healthy.latencies.summary());
     figures.tell("memory for each", format_args!("{each} bytes"));
-    assert!(*first >= DEADLINE, "one was gone after {first:?}, before its deadline");
-    figures.at_most("the last was late by", millis(*last - DEADLINE), 100.0, "ms");
+    assert!(first >= DEADLINE, "one was gone after {first:?}, before its deadline");
+    figures.at_most("the last was late by", millis(last - DEADLINE), 100.0, "ms");
     server.terminate();
     assert_eq!(server.end().code, Some(0));
     figures.finish();
