@@ -39,7 +39,7 @@ fn requests(at: usize) -> VecDeque<Vec<u8>> {
 #[test]
 fn slow_headers_are_gone_at_their_deadline_and_hold_up_nobody() {
     let _alone = alone();
-    let (count, deadline) = (size(50, 5_000), size(ms(1_000), ms(5_000)));
+    let (count, deadline) = (size(50, 3_000), size(ms(1_000), ms(10_000)));
     let server = host::start(&format!("http=1 packet={}", deadline.as_millis()));
     let (address, process) = (server.address(), Process(server.pid()));
     let mut figures = Figures::of("slow headers");
