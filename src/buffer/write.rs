@@ -223,11 +223,13 @@ impl WriteBuffer {
     /// The bytes to write next, where they are all in one place.
     #[inline(always)]
     pub(crate) fn contiguous(&self) -> Option<&[u8]> {
-        match self.segments.len() {
-            0 => Some(&self.tail),
-            1 if self.tail.is_empty() => self.segments.front().map(|bytes| &bytes[..]),
-            _ => None,
-        }
+        if self.segments.is_empty() { Some(&self.tail) } else { self.only_segment() }
+    }
+
+    #[inline(never)]
+    fn only_segment(&self) -> Option<&[u8]> {
+        let is_alone = self.segments.len() == 1 && self.tail.is_empty();
+        self.segments.front().filter(|_| is_alone).map(|bytes| &bytes[..])
     }
 
     /// Fills `slices` with what to write next and returns how many it filled.
@@ -282,6 +284,7 @@ impl WriteBuffer {
     }
 
     #[cold]
+    #[inline(never)]
     fn shed_memory(&mut self) {
         self.segments.clear();
         self.segment_bytes = 0;
