@@ -35,7 +35,7 @@ impl<P: Protocol, S> Reactor<P, S> {
     }
 
     /// Every way off this path is a call of a cold function: the compiler lays the rest out as the straight line that it is.
-    #[inline(never)]
+    #[inline(always)]
     fn serve_warm(&mut self, id: ConnectionId, news: Readiness) {
         let mut conn = match self.registry.conns.get_mut(id.slot()) {
             Some(conn) if conn.generation == id.generation() => conn,
