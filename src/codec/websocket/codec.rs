@@ -24,7 +24,7 @@ pub struct WebSocketCodec {
 }
 
 /// Every connection has one of these.
-const _: () = assert!(size_of::<WebSocketCodec>() <= 64);
+const _: () = assert!(size_of::<WebSocketCodec>() <= 24);
 
 #[derive(Debug)]
 enum Opening {
@@ -151,7 +151,7 @@ impl Decoder for WebSocketCodec {
     type Packet = Incoming;
     type Error = WebSocketError;
 
-    #[inline]
+    #[inline(always)]
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Incoming>, WebSocketError> {
         if self.opening.is_some() {
             return self.decode_opening(src);
@@ -214,7 +214,7 @@ impl Decoder for WebSocketCodec {
 impl Encoder<Outgoing> for WebSocketCodec {
     type Error = WebSocketError;
 
-    #[inline]
+    #[inline(always)]
     fn encode(&mut self, packet: Outgoing, dst: &mut WriteBuffer) -> Result<(), WebSocketError> {
         match packet {
             Outgoing::Message(message) if self.opening.is_none() => {

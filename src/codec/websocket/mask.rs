@@ -2,18 +2,21 @@
 
 /// Masks or unmasks `bytes`, which begin `offset` bytes into the payload that `key` is for.
 ///
-/// Eight bytes at a time, in a loop that the compiler makes wider where the machine is.
+/// Thirty-two bytes at a time, which the compiler does in its widest registers, then eight, then what is left.
 #[inline]
 pub(super) fn apply(bytes: &mut [u8], mut key: [u8; 4], offset: usize) {
     key.rotate_left(offset % 4);
-    let [a, b, c, d] = key;
-    let wide = [a, b, c, d, a, b, c, d];
-    let pattern = u64::from_ne_bytes(wide);
-    let (chunks, tail) = bytes.as_chunks_mut::<8>();
-    for chunk in chunks {
-        *chunk = (u64::from_ne_bytes(*chunk) ^ pattern).to_ne_bytes();
+    let half = u64::from(u32::from_ne_bytes(key));
+    let pattern = half << 32 | half;
+    let mask = |word: &mut [u8; 8]| *word = (u64::from_ne_bytes(*word) ^ pattern).to_ne_bytes();
+    let (blocks, rest) = bytes.as_chunks_mut::<32>();
+    for block in blocks {
+        let (words, _) = block.as_chunks_mut();
+        words.iter_mut().for_each(mask);
     }
-    for (byte, key) in tail.iter_mut().zip(wide) {
+    let (words, tail) = rest.as_chunks_mut();
+    words.iter_mut().for_each(mask);
+    for (byte, key) in tail.iter_mut().zip(pattern.to_ne_bytes()) {
         *byte ^= key;
     }
 }

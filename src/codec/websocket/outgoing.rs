@@ -8,15 +8,21 @@ use super::mask;
 use crate::codec::WriteBuffer;
 
 /// A frame without a mask. A large payload is not copied.
-#[inline]
+#[inline(always)]
 pub(super) fn put_shared_frame(first: u8, payload: Bytes, dst: &mut WriteBuffer) {
     if payload.len() < 126 {
-        dst.put_slice(&[first, payload.len() as u8]);
+        // Known to be two bytes, they are stored as such; `put_slice` would copy bytes of any number.
+        dst.extend_from_slice(&[first, payload.len() as u8]);
     } else {
-        let (header, size) = write_header(first, payload.len(), 0);
-        dst.put_slice(&header[..size]);
+        put_long_header(first, payload.len(), dst);
     }
     dst.put_shared(payload);
+}
+
+#[inline(never)]
+fn put_long_header(first: u8, len: usize, dst: &mut WriteBuffer) {
+    let (header, size) = write_header(first, len, 0);
+    dst.put_slice(&header[..size]);
 }
 
 /// A frame with a copy of the payload, masked where there are keys.

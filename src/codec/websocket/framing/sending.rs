@@ -1,17 +1,16 @@
-//! What an open WebSocket sends: messages, and what ends a conversation. Reading is in `framing.rs`.
+//! The long way of what goes: masked or compressed, behind pongs, and what ends a conversation.
 
 use bytes::Bytes;
 
-use super::super::deflate::Deflate;
 use super::super::error::WebSocketError;
 use super::super::frame;
 use super::super::outgoing::{put_frame, put_shared_frame};
 use super::super::{CloseCode, CloseFrame, Message};
-use super::{Framing, Life, Role};
+use super::{Life, Rare, Role, opcode_and_payload};
 use crate::codec::WriteBuffer;
 use crate::error::CloseReason;
 
-impl Framing {
+impl Rare {
     // The end.
 
     pub(super) fn note_peer_close(&mut self, code: Option<CloseCode>) {
@@ -20,12 +19,9 @@ impl Framing {
             _ => Life::Over,
         };
         // What was still to be said does not matter any more, but for the answer, which repeats the code.
-        let _ = self.rare_mut(|rare| {
-            rare.message = None;
-            rare.replies.clear();
-            rare.replies.echo = code;
-            Ok(())
-        });
+        self.message = None;
+        self.replies.clear();
+        self.replies.echo = code;
     }
 
     /// The peer is told what was wrong by a close frame, if it is wrong with what it sent.
@@ -37,26 +33,21 @@ impl Framing {
         {
             self.life = Life::Over;
             // A client that has no random bytes left says nothing.
-            let _ = self.rare_mut(|rare| rare.replies.close(Some(code), rare.keys.as_mut()));
+            let _ = self.replies.close(Some(code), self.keys.as_mut());
         }
         error
     }
 
-    #[inline]
-    pub(in super::super) fn take_reply(&mut self) -> Option<Bytes> {
-        if self.rare.is_none() { None } else { self.take_rare_reply() }
+    /// Whether there is neither a reply nor an end.
+    pub(super) fn is_silent(&self) -> bool {
+        self.life == Life::Open && self.replies.is_empty()
     }
 
-    #[inline(never)]
-    fn take_rare_reply(&mut self) -> Option<Bytes> {
-        let rare = self.rare.as_mut()?;
-        let reply = rare.replies.take();
-        self.shed_rare();
-        reply
+    pub(super) fn take_reply(&mut self) -> Option<Bytes> {
+        self.replies.take()
     }
 
-    #[inline]
-    pub(in super::super) fn ending(&self) -> Option<CloseReason> {
+    pub(super) fn ending(&self) -> Option<CloseReason> {
         match self.life {
             Life::Open => None,
             Life::Sent => Some(CloseReason::Local),
@@ -64,54 +55,43 @@ impl Framing {
         }
     }
 
-    pub(in super::super) fn farewell(&mut self, reason: CloseReason) -> Option<Bytes> {
+    pub(super) fn farewell(&mut self, reason: CloseReason) -> Option<Bytes> {
         let code = match self.life {
             Life::Open => Some(CloseCode::of(reason)),
-            Life::Received => self.rare.as_ref().and_then(|rare| rare.replies.echo),
+            Life::Received => self.replies.echo,
             Life::Sent | Life::Over => return None,
         };
         self.life = if self.life == Life::Open { Life::Sent } else { Life::Over };
-        let _ = self.rare_mut(|rare| rare.replies.close(code, rare.keys.as_mut()));
+        let _ = self.replies.close(code, self.keys.as_mut());
         self.take_reply()
     }
 
     /// A ping, which every peer answers.
-    pub(in super::super) fn probe(&mut self) -> Option<Bytes> {
+    pub(super) fn probe(&mut self) -> Option<Bytes> {
         if self.life != Life::Open {
             return None;
         }
         let mut ping = WriteBuffer::new();
-        let keys = self.rare.as_mut().and_then(|rare| rare.keys.as_mut());
-        put_frame(frame::FIN | frame::PING, &[], keys, &mut ping).ok()?;
+        put_frame(frame::FIN | frame::PING, &[], self.keys.as_mut(), &mut ping).ok()?;
         Some(ping.split().freeze())
     }
 
     // Writing.
 
-    pub(in super::super) fn is_stateless(&self) -> bool {
-        self.role == Role::Server && self.life == Life::Open && self.deflate().is_none()
+    pub(super) fn is_stateless(&self) -> bool {
+        self.role() == Role::Server && self.life == Life::Open && self.deflate.is_none()
     }
 
-    fn deflate(&self) -> Option<&Deflate> {
-        self.rare.as_ref().and_then(|rare| rare.deflate.as_ref())
-    }
-
-    /// Exact, but for pongs that go first; 2 where it cannot be known before the message is compressed.
-    #[inline]
-    pub(in super::super) fn frame_len(&self, payload: usize) -> usize {
-        if self.rare.is_some() && self.deflate().is_some() {
+    #[inline(never)]
+    pub(super) fn frame_len(&self, payload: usize) -> usize {
+        if self.deflate.is_some() {
             return 2;
         }
-        frame::header_size(payload, self.role == Role::Client) + payload
+        frame::header_size(payload, self.role() == Role::Client) + payload
     }
 
-    /// The length of a close, ping or pong frame.
-    pub(in super::super) fn control_len(&self, payload: usize) -> usize {
-        frame::header_size(payload, self.role == Role::Client) + payload
-    }
-
-    #[inline]
-    pub(in super::super) fn encode(
+    /// A message. Pongs that are owed go first, since the pings came before whatever this answers.
+    pub(super) fn encode(
         &mut self,
         message: Message,
         dst: &mut WriteBuffer,
@@ -119,43 +99,22 @@ impl Framing {
         if self.life != Life::Open {
             return Err(WebSocketError::Closing);
         }
-        let (opcode, payload) = match message {
-            Message::Text(text) => (frame::TEXT, text.into_bytes()),
-            Message::Binary(bytes) => (frame::BINARY, bytes),
-        };
-        if self.rare.is_none() {
-            put_shared_frame(frame::FIN | opcode, payload, dst);
-            return Ok(());
-        }
-        self.encode_rare(opcode, payload, dst)
-    }
-
-    /// A message of a connection that masks or compresses, or that owes pongs: those go first, since the pings came before
-    /// whatever this answers.
-    #[inline(never)]
-    fn encode_rare(
-        &mut self,
-        opcode: u8,
-        payload: Bytes,
-        dst: &mut WriteBuffer,
-    ) -> Result<(), WebSocketError> {
+        let (opcode, payload) = opcode_and_payload(message);
         let first = frame::FIN | opcode;
-        self.rare_mut(|rare| {
-            rare.replies.put_pongs(dst);
-            if let Some(deflate) = rare.deflate.as_mut()
-                && let Some(compressed) = deflate.compress(&payload)
-            {
-                return put_frame(first | frame::RSV1, &compressed, rare.keys.as_mut(), dst);
-            }
-            match rare.keys.as_mut() {
-                None => put_shared_frame(first, payload, dst),
-                keys => put_frame(first, &payload, keys, dst)?,
-            }
-            Ok(())
-        })
+        self.replies.put_pongs(dst);
+        if let Some(deflate) = self.deflate.as_mut()
+            && let Some(compressed) = deflate.compress(&payload)
+        {
+            return put_frame(first | frame::RSV1, &compressed, self.keys.as_mut(), dst);
+        }
+        match self.keys.as_mut() {
+            None => put_shared_frame(first, payload, dst),
+            keys => put_frame(first, &payload, keys, dst)?,
+        }
+        Ok(())
     }
 
-    pub(in super::super) fn encode_control(
+    pub(super) fn encode_control(
         &mut self,
         opcode: u8,
         payload: &[u8],
@@ -167,12 +126,11 @@ impl Framing {
         if payload.len() > frame::CONTROL_MAX {
             return Err(WebSocketError::ControlTooLong { opcode, len: payload.len() });
         }
-        let keys = self.rare.as_mut().and_then(|rare| rare.keys.as_mut());
-        put_frame(frame::FIN | opcode, payload, keys, dst)
+        put_frame(frame::FIN | opcode, payload, self.keys.as_mut(), dst)
     }
 
     /// The close frame of this side: nothing can be written after it.
-    pub(in super::super) fn encode_close(
+    pub(super) fn encode_close(
         &mut self,
         close: &CloseFrame,
         dst: &mut WriteBuffer,
