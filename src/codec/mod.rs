@@ -158,6 +158,12 @@ pub trait Decoder {
         None
     }
 
+    /// Whether [`take_reply`](Self::take_reply) and [`ending`](Self::ending) would both say `None` now, as they nearly
+    /// always do: then they need not be asked. A plain look at the decoder's state. The default does not know.
+    fn is_silent(&self) -> bool {
+        false
+    }
+
     /// Whether the protocol has come to its own end, by what was decoded or encoded: the connection then closes for this
     /// reason, once what was written before has been sent.
     fn ending(&self) -> Option<CloseReason> {

@@ -87,8 +87,8 @@ impl<P: Protocol, S> Reactor<P, S> {
             return self.keep_unfinished(id);
         }
         conn.inbound.owes_nothing();
-        if P::Codec::SPEAKS {
-            self.write_out(id);
+        if P::Codec::SPEAKS && !conn.codec.is_silent() {
+            self.flush(id);
         } else if let Err(first) = conn.send(&mut self.registry.pool, &mut self.registry.stats) {
             self.send_on(id, first);
         }

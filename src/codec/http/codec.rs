@@ -175,6 +175,10 @@ impl Decoder for HttpCodec {
         self.error.take().map(|error| last_words(error.status(), &error.to_string(), Framing::LAST))
     }
 
+    fn is_silent(&self) -> bool {
+        self.error.is_none() && self.phase != Phase::Over
+    }
+
     fn ending(&self) -> Option<CloseReason> {
         (self.phase == Phase::Over).then_some(CloseReason::Local)
     }

@@ -182,6 +182,15 @@ impl Decoder for WebSocketCodec {
         }
     }
 
+    #[inline(always)]
+    fn is_silent(&self) -> bool {
+        match self.opening.as_deref() {
+            None => self.framing.is_silent(),
+            Some(Opening::Server { http, .. }) => http.is_silent(),
+            Some(Opening::Client(_)) => true,
+        }
+    }
+
     #[inline]
     fn ending(&self) -> Option<CloseReason> {
         match self.opening.as_deref() {
