@@ -186,6 +186,7 @@ fn connections_are_kept_as_each_version_has_it() {
         let head = format!("GET / HTTP/{version}\r\nHost: a\r\n{connection}\r\n");
         let (codec, text) = answered(head.as_bytes(), Response::text(StatusCode::OK, "x"));
         assert_eq!(codec.ending(), (!kept).then_some(CloseReason::Local), "{head}");
+        assert_eq!(codec.is_silent(), kept, "{head}");
         assert_eq!(text.contains("connection: close\r\n"), !kept, "{head}{text}");
         assert_eq!(text.contains("connection: keep-alive\r\n"), kept && version == "1.0");
     }
@@ -406,6 +407,7 @@ fn an_error_is_answered_once_and_is_the_end() {
     let mut codec = Http::new().codec();
     let mut src = BytesMut::from("GET / HTTP/3.0\r\n");
     let error = codec.decode(&mut src).unwrap_err();
+    assert!(!codec.is_silent());
     let reply = codec.take_reply().unwrap();
     assert_eq!(
         str::from_utf8(&reply).unwrap(),
@@ -416,6 +418,7 @@ fn an_error_is_answered_once_and_is_the_end() {
         )
     );
     assert_eq!(codec.take_reply(), None);
+    assert!(codec.is_silent());
     assert_eq!(codec.farewell(CloseReason::ProtocolError), None);
 }
 

@@ -183,6 +183,18 @@ fn sixteen_pings_are_answered_and_of_more_the_newest() {
 }
 
 #[test]
+fn who_owes_neither_a_reply_nor_an_end_is_silent() {
+    let mut server = Frames::server();
+    assert!(server.framing.is_silent() && Frames::client().framing.is_silent());
+    let mut ping = BytesMut::from(&masked(0x89, b"?")[..]);
+    assert!(matches!(server.decode(&mut ping), Ok(None)));
+    assert!(!server.framing.is_silent(), "a pong is owed");
+    assert!(server.framing.take_reply().is_some() && server.framing.is_silent());
+    let (_, reply) = replies_to(&mut server, &masked(0x88, b""));
+    assert!(reply.is_empty() && !server.framing.is_silent(), "it has come to its end");
+}
+
+#[test]
 fn pongs_that_nobody_asked_for_are_nobodys_business() {
     let (incoming, reply) = replies_to(&mut Frames::server(), &masked(0x8a, b"unsolicited"));
     assert!(incoming.is_empty() && reply.is_empty());
