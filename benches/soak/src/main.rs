@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod latency;
 mod overload;
 mod plot;
 mod process;

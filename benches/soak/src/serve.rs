@@ -205,7 +205,8 @@ impl Desk {
             }
             let now = Instant::now();
             let took = now.duration_since(at).as_nanos() as u64;
-            self.cost = (self.cost * 15 + took) / 16;
+            // One that was interrupted says little of the next. The 1 lets a small estimate grow.
+            self.cost = (self.cost * 15 + took.min(self.cost * 2)) / 16 + 1;
             at = now;
         }
         self.is_at_work = !self.waiting.is_empty();

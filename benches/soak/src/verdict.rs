@@ -46,23 +46,26 @@ pub(crate) fn slope(points: &[(f64, f64)]) -> Option<f64> {
     (spread > 0.0).then(|| together / spread)
 }
 
-/// Growth that says nothing: what an allocator takes from the system at a time, in KiB.
-const GRAIN_KIB: f64 = 512.0;
+/// From so many hours on, the slope alone decides.
+const LONG: f64 = 1.0 / 3.0;
 
 /// Whether memory stays: `points` are hours and KiB, once it is warm.
 ///
-/// The line through them may rise by `most` KiB an hour. In minutes it may rise faster, as long as it does not rise by more
-/// than [`GRAIN_KIB`] in all: one page more, multiplied to an hour, would look like a leak.
-pub(crate) fn memory(name: &str, points: &[(f64, f64)], most: f64) -> Check {
+/// The line through them may rise by `most` KiB an hour. In a run of minutes it may rise faster, as long as it does not rise
+/// by more than `grain` KiB in all: one page more of an allocator or a cache, multiplied to an hour, would look like a leak.
+pub(crate) fn memory(name: &str, points: &[(f64, f64)], most: f64, grain: f64) -> Check {
     let what = format!("memory of {name}");
-    let bound = format!("at most {most:.0} KiB an hour, or {GRAIN_KIB:.0} KiB in all");
     let Some(slope) = slope(points) else {
-        return Check::new(what, "too few samples", bound, false);
+        return Check::new(what, "too few samples", "", false);
     };
     let hours = points.last().map_or(0.0, |last| last.0) - points[0].0;
     let grown = slope * hours;
     let found = format!("{slope:+.0} KiB an hour, {grown:+.0} KiB in {:.1} min", hours * 60.0);
-    Check::new(what, found, bound, slope <= most || grown <= GRAIN_KIB)
+    if hours >= LONG {
+        return Check::new(what, found, format!("at most {most:.0} KiB an hour"), slope <= most);
+    }
+    let bound = format!("a short run: at most {grain:.0} KiB in all, or {most:.0} KiB an hour");
+    Check::new(what, found, bound, slope <= most || grown <= grain)
 }
 
 #[cfg(test)]
@@ -86,20 +89,20 @@ mod tests {
 
     #[test]
     fn a_flat_hour_holds_and_a_leak_does_not() {
-        let flat = memory("it", &hour(0.0), 1024.0);
+        let flat = memory("it", &hour(0.0), 1024.0, 0.0);
         assert!(flat.holds, "{flat:?}");
-        let leak = memory("it", &hour(4096.0), 1024.0);
+        let leak = memory("it", &hour(4096.0), 1024.0, 1e6);
         assert!(!leak.holds, "{leak:?}");
-        let shrinks = memory("it", &hour(-4096.0), 1024.0);
+        let shrinks = memory("it", &hour(-4096.0), 1024.0, 0.0);
         assert!(shrinks.holds, "{shrinks:?}");
     }
 
     #[test]
     fn a_page_in_a_minute_is_no_leak_but_a_megabyte_is() {
         let minute = |kib: f64| [(0.0, 0.0), (1.0 / 60.0, kib)];
-        assert!(memory("it", &minute(64.0), 1024.0).holds);
-        assert!(!memory("it", &minute(1024.0), 1024.0).holds);
-        assert!(!memory("it", &[], 1024.0).holds, "nothing measured proves nothing");
+        assert!(memory("it", &minute(64.0), 1024.0, 512.0).holds);
+        assert!(!memory("it", &minute(1024.0), 1024.0, 512.0).holds);
+        assert!(!memory("it", &[], 1024.0, 512.0).holds, "nothing measured proves nothing");
     }
 
     #[test]

@@ -56,7 +56,7 @@ fn three_seconds_of_soak_hold() {
 #[test]
 fn a_short_overload_measures_every_step() {
     let (path, text) = out("overload");
-    let (held, said) = soak(&["overload", "--step-ms", "60", "--no-verdict", "--out", &text]);
+    let (held, said) = soak(&["overload", "--step-ms", "100", "--no-verdict", "--out", &text]);
     assert!(held, "{said}");
     let report = json(&path.join("overload.json"));
     assert!(report["capacity"].as_f64() > Some(0.0), "{said}");
@@ -65,12 +65,20 @@ fn a_short_overload_measures_every_step() {
     for steps in steps {
         let steps = steps.as_array().expect("steps");
         assert_eq!(steps.len(), 11, "{said}");
-        assert!(steps.iter().all(|step| step["served"].as_u64().is_some()));
-        assert!(steps[0]["served"].as_u64() > Some(0), "{said}");
+        // How much of it a busy machine gets done in so short a time is open; that each has its account is not.
+        for step in steps {
+            let each = ["served", "late", "refused", "unanswered"].map(|name| step[name].as_u64());
+            let all: Option<u64> = each.into_iter().sum();
+            let (all, rate) = (all.expect("counts"), step["offered"].as_f64().expect("a rate"));
+            assert!((all as f64 - rate * 0.1).abs() <= 1.0, "{step}");
+        }
     }
-    let refused = |kind: usize| steps[kind][10]["refused"].as_u64();
-    assert!(refused(0) > Some(0) && refused(2) > Some(0), "{said}");
+    let refused = |kind: usize| -> Option<u64> {
+        let steps = steps[kind].as_array().expect("steps");
+        steps.iter().map(|step| step["refused"].as_u64()).sum()
+    };
     assert_eq!(refused(1), Some(0), "{said}");
+    assert!(refused(2) > Some(0), "three times as many as there is room for: {said}");
     assert_that_it_is_a_plot(
         &path.join("overload.svg"),
         &["refusing", "taking all", "refusal p99"],

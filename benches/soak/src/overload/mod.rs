@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use self::report::Report;
 use crate::Outcome;
+use crate::latency::Latencies;
 use crate::process::{self, Server};
 use crate::progress::Progress;
 use crate::serve::{Service, VISITORS};
@@ -35,7 +36,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", default_value = "target/overload")]
     out: PathBuf,
     /// How long each step is
-    #[arg(long, value_name = "MILLISECONDS", default_value_t = 3_000, value_parser = clap::value_parser!(u64).range(50..=60_000))]
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 3_000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(50..=60_000))]
     step_ms: u64,
     /// Measures and draws, but does not fail where goodput or latency miss their bounds: for machines that are not quiet
     #[arg(long)]
@@ -136,16 +138,12 @@ fn on<T>(
     Ok(done)
 }
 
-/// Requests a second that are served when there are always some to serve, and never so many that one is refused.
+/// Requests a second that are served when there are always some to serve, by the server that refuses none.
 fn capacity(ground: &Ground, span: Duration) -> Outcome<f64> {
-    on(ground, Service::Refusing, |server| requests::closed_loop(server.addr, span))
+    on(ground, Service::Patient, |server| requests::closed_loop(server.addr, span))
 }
 
-/// `value_at_quantile` of a histogram that may be empty.
-fn quantiles(micros: &hdrhistogram::Histogram<u64>) -> (u64, u64) {
-    (micros.value_at_quantile(0.5), micros.value_at_quantile(0.99))
-}
-
-fn micros(span: Duration) -> u64 {
-    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+/// The middle one, and the one that 99 of 100 do not exceed, in microseconds.
+fn quantiles(latencies: &Latencies) -> (u64, u64) {
+    (latencies.quantile(0.5), latencies.quantile(0.99))
 }

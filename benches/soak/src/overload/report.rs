@@ -79,12 +79,19 @@ impl Report {
     pub(super) fn table(&self) -> String {
         let cores = if self.has_two_cores { "a core each" } else { "ONE CORE FOR BOTH" };
         let mut text = format!(
-            "capacity: {:.0} requests of {WORK:?} a second; room for {VISITORS} connections, {:.0} visits a second\n\
-             steps of {} ms; server and load: {cores}; served within {DEADLINE:?} is goodput\n",
-            self.capacity, self.room, self.step_ms
+            "capacity: {:.0} requests of {} a second; room for {VISITORS} connections, {:.0} visits a second\n\
+             steps of {} ms; server and load: {cores}; served within {} is goodput\n",
+            self.capacity,
+            micros(micros_of(WORK)),
+            self.room,
+            self.step_ms,
+            micros(micros_of(DEADLINE))
         );
         let kinds = [
-            format!("requests, to a server that refuses what would wait over {BUDGET:?}"),
+            format!(
+                "requests, to a server that refuses what would wait over {}",
+                micros(micros_of(BUDGET))
+            ),
             "requests, to a server that takes them all".to_owned(),
             format!("connections, to a server with room for {VISITORS}"),
         ];
@@ -125,8 +132,10 @@ impl Report {
     fn plot(&self) -> String {
         let title = "Overload: up to three times what can be served";
         let note = format!(
-            "multiples of {:.0} requests a second, {WORK:?} of work each, and of {:.0} connections a second",
-            self.capacity, self.room
+            "multiples of {:.0} requests a second, {} of work each, and of {:.0} connections a second",
+            self.capacity,
+            micros(micros_of(WORK)),
+            self.room
         );
         let ticks = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0];
         let ticks = ticks.iter().map(|load| (*load, format!("{load}×"))).collect();
@@ -145,8 +154,12 @@ impl Report {
             curve("refusing", 0, &self.steps[0], share),
             dashed(curve("taking all", 5, &self.steps[1], share)),
         ];
-        let title = format!("requests served within {DEADLINE:?}, % of what can be served");
-        let marks = vec![(90.0, String::new())];
+        let title = format!(
+            "requests served within {}, % of what can be served; the line is {:.0} %",
+            micros(micros_of(DEADLINE)),
+            KEPT * 100.0
+        );
+        let marks = vec![(KEPT * 100.0, String::new())];
         Panel { title, is_log: false, unit: plain, marks, curves }
     }
 
@@ -173,7 +186,7 @@ impl Report {
             curve("refused", 1, &self.steps[2], refused),
         ];
         let title = format!("connections, % of what {VISITORS} places can serve");
-        let marks = vec![(90.0, String::new())];
+        let marks = vec![(KEPT * 100.0, String::new())];
         Panel { title, is_log: false, unit: plain, marks, curves }
     }
 

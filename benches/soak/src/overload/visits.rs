@@ -6,13 +6,13 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{DEADLINE, STAY, Step, micros, quantiles};
+use super::{DEADLINE, STAY, Step, quantiles};
 use crate::Outcome;
+use crate::latency::Latencies;
 use crate::serve::{PACKET, SERVED, VERDICT};
 
 /// Visits under way at a time, refused ones among them. The descriptors would allow more; nothing here should need it.
@@ -43,8 +43,8 @@ struct House {
     leaves: VecDeque<(Instant, usize)>,
     open: usize,
     step: Step,
-    latency: Histogram<u64>,
-    refusal: Histogram<u64>,
+    latency: Latencies,
+    refusal: Latencies,
 }
 
 impl House {
@@ -108,7 +108,7 @@ impl House {
         if visit.stage == Stage::Coming {
             visit.stage = Stage::Staying;
             let took = now.duration_since(visit.due);
-            self.latency.saturating_record(micros(took));
+            self.latency.note(took);
             if took <= DEADLINE {
                 self.step.served += 1;
             } else {
@@ -127,7 +127,7 @@ impl House {
             return Err(format!("visit {number} was let in, and then cut off: {error}").into());
         }
         self.step.refused += 1;
-        self.refusal.saturating_record(micros(visit.due.elapsed()));
+        self.refusal.note(visit.due.elapsed());
         self.over(number);
         Ok(())
     }
@@ -174,10 +174,10 @@ pub(super) fn offer(server: SocketAddr, rate: f64, span: Duration) -> Outcome<St
         leaves: VecDeque::new(),
         open: 0,
         step: Step::default(),
-        latency: Histogram::new(3)?,
-        refusal: Histogram::new(3)?,
+        latency: Latencies::new()?,
+        refusal: Latencies::new()?,
     };
-    let mut lag = Histogram::<u64>::new(3)?;
+    let mut lag = Latencies::new()?;
     let mut events = Vec::with_capacity(256);
     let begun = Instant::now();
     let mut come = 0;
@@ -186,7 +186,7 @@ pub(super) fn offer(server: SocketAddr, rate: f64, span: Duration) -> Outcome<St
         let now = Instant::now();
         let due = begun + Duration::from_secs_f64(come as f64 / rate);
         if come < total && due <= now {
-            lag.saturating_record(micros(now - due));
+            lag.note(now - due);
             house.come(due)?;
             come += 1;
         }

@@ -191,9 +191,9 @@ pub(crate) fn step_below(value: f64) -> f64 {
 pub(crate) fn time_ticks(seconds: f64) -> Vec<(f64, String)> {
     let steps = [0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0];
     let step = steps.into_iter().find(|step| seconds / step <= 10.0).unwrap_or(4.0 * 3600.0);
-    let says = |at: f64| match seconds {
-        long if long > 3.0 * 3600.0 => format!("{:.1} h", at / 3600.0),
-        middle if middle > 180.0 => format!("{:.0} min", at / 60.0),
+    let says = |at: f64| match step {
+        long if long >= 1800.0 => format!("{} h", plain(at / 3600.0)),
+        middle if middle >= 60.0 => format!("{} min", at / 60.0),
         _ => format!("{at} s"),
     };
     let places = (0..).map(|at| f64::from(at) * step).take_while(|at| *at <= seconds);
@@ -207,6 +207,19 @@ pub(crate) fn micros(value: f64) -> String {
         n if n >= 1e3 => format!("{} ms", plain(n / 1e3)),
         n => format!("{} µs", plain(n)),
     }
+}
+
+/// With commas between thousands.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
 }
 
 /// Three digits or so, without zeros that say nothing.
@@ -236,6 +249,9 @@ mod tests {
         assert_eq!(micros(20.0), "20 µs");
         assert_eq!(plain(1234.5), "1234");
         assert_eq!(plain(0.0), "0");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(grouped(123), "123");
+        assert_eq!(time_ticks(180.3).last().map(|tick| tick.1.as_str()), Some("180 s"));
         let ticks = time_ticks(3_600.0);
         assert_eq!(ticks.last().map(|tick| tick.1.as_str()), Some("60 min"));
         assert!(ticks.len() <= 13);

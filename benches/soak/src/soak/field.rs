@@ -1,14 +1,14 @@
-//! What all peers of a soak share: when it is over, and what they have seen. Peers are threads; this is all that they meet in.
+//! What all peers of a soak share: when it is over, and what they have seen. Peers are threads, and meet in nothing else.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::Outcome;
+use crate::latency::Latencies;
 
 /// Errors whose words are kept. All are counted.
 const ERRORS_KEPT: usize = 50;
@@ -73,12 +73,12 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    pub(crate) fn of(micros: &Histogram<u64>) -> Self {
+    pub(crate) fn of(latencies: &Latencies) -> Self {
         Self {
-            count: micros.len(),
-            p50: micros.value_at_quantile(0.5),
-            p99: micros.value_at_quantile(0.99),
-            max: micros.max(),
+            count: latencies.count(),
+            p50: latencies.quantile(0.5),
+            p99: latencies.quantile(0.99),
+            max: latencies.max(),
         }
     }
 }
@@ -90,7 +90,7 @@ pub(crate) struct Field {
     bell: Condvar,
     counts: [AtomicU64; Count::ALL.len()],
     open: AtomicI64,
-    micros: [Mutex<Histogram<u64>>; Timed::ALL.len()],
+    latencies: [Mutex<Latencies>; Timed::ALL.len()],
     wrong: AtomicU64,
     errors: Mutex<Vec<String>>,
 }
@@ -101,14 +101,13 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Field {
     pub(crate) fn new() -> Outcome<Self> {
-        let histogram = || Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Histogram::new(3)?);
         Ok(Self {
             is_over: AtomicBool::new(false),
             waiting: Mutex::new(()),
             bell: Condvar::new(),
             counts: std::array::from_fn(|_| AtomicU64::new(0)),
             open: AtomicI64::new(0),
-            micros: [histogram()?, histogram()?, histogram()?].map(Mutex::new),
+            latencies: [Latencies::new()?, Latencies::new()?, Latencies::new()?].map(Mutex::new),
             wrong: AtomicU64::new(0),
             errors: Mutex::new(Vec::new()),
         })
@@ -153,18 +152,16 @@ impl Field {
     }
 
     pub(crate) fn time(&self, what: Timed, took: Duration) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        locked(&self.micros[what as usize]).saturating_record(micros);
+        locked(&self.latencies[what as usize]).note(took);
     }
 
     /// The latencies since the last call, which are added to `all`.
-    pub(crate) fn take_latencies(&self, all: &mut [Histogram<u64>; 3]) -> Outcome<[Latency; 3]> {
+    pub(crate) fn take_latencies(&self, all: &mut [Latencies; 3]) -> Outcome<[Latency; 3]> {
         let mut taken = [Latency::default(); 3];
-        for (at, micros) in self.micros.iter().enumerate() {
-            let mut micros = locked(micros);
-            taken[at] = Latency::of(&micros);
-            all[at].add(&*micros)?;
-            micros.reset();
+        for (at, latencies) in self.latencies.iter().enumerate() {
+            let mut latencies = locked(latencies);
+            taken[at] = Latency::of(&latencies);
+            latencies.move_to(&mut all[at])?;
         }
         Ok(taken)
     }

@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::field::{Count, Latency, Timed};
 use super::{Args, SERVICES, Sample, WARM_UP, judge};
 use crate::Outcome;
-use crate::plot::{Curve, Panel, Sheet, micros, plain, time_ticks};
+use crate::latency::Latencies;
+use crate::plot::{Curve, Panel, Sheet, grouped, micros, plain, time_ticks};
 use crate::verdict::{Check, told};
 
 /// Points of a curve at most: what a screen can show.
@@ -36,7 +36,7 @@ impl Report {
         args: &Args,
         seed: u64,
         samples: Vec<Sample>,
-        all: &[Histogram<u64>; 3],
+        all: &[Latencies; 3],
         errors: Vec<String>,
         mut others: Vec<Check>,
     ) -> Self {
@@ -115,6 +115,7 @@ impl Report {
         let bad = counts[3] + counts[4] + counts[5] + counts[6];
         let errors = self.samples.last().map_or(0, |last| last.errors);
         let title = format!("Soak: {:.0} minutes of good, slow and hostile peers", self.minutes);
+        let (good, bad) = (grouped(good), grouped(bad));
         let note = format!("{good} replies verified, {bad} bad peers dropped, {errors} errors");
         let sheet = Sheet { title: &title, note: &note, ends: (0.0, end), ticks: time_ticks(end) };
         sheet.draw(&[self.memory(), self.descriptors(), self.latency(), self.cpu()])
@@ -253,9 +254,9 @@ mod tests {
             errors,
         };
         let args = Args { minutes: 60.0, out: "".into(), seed: None, slope: 1024.0 };
-        let mut micros = Histogram::new(3).expect("three digits");
-        micros.record(100).expect("within the range");
-        let all = [micros.clone(), micros.clone(), micros];
+        let mut latencies = Latencies::new().expect("a histogram");
+        latencies.note(std::time::Duration::from_micros(100));
+        let all = [latencies.clone(), latencies.clone(), latencies];
         let words = (0..errors).map(|at| format!("peer {at}: a wrong reply")).collect();
         Report::new(&args, 7, (0..=60).map(sample).collect(), &all, words, Vec::new())
     }

@@ -16,7 +16,7 @@ use super::{Life, Peer, said};
 use crate::soak::field::{Count, PATIENCE, Timed};
 
 const ROOMS: usize = 4;
-const MEMBERS: usize = 4;
+const MEMBERS: usize = 6;
 
 /// Who posts in a room, and how often each has.
 type Room = Arc<[(String, AtomicU64)]>;
@@ -101,7 +101,7 @@ impl Member {
                 }
             } else if post_at <= now {
                 self.post(&mut client)?;
-                post_at = now + Duration::from_millis(peer.random.u64(1_000..3_000));
+                post_at = now + Duration::from_millis(peer.random.u64(300..1_200));
             }
             let wait = post_at.saturating_duration_since(now);
             let wait = wait.clamp(Duration::from_millis(1), Duration::from_millis(200));

@@ -38,6 +38,6 @@ pub(super) fn come_and_go(peer: &mut Peer) -> Life {
         field.count(Count::Visits, 1);
     }
     drop((stream, open));
-    peer.pause_between(0, 60);
+    peer.pause_between(0, 40);
     Ok(())
 }

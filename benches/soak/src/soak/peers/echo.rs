@@ -92,7 +92,7 @@ pub(super) fn steady(peer: &mut Peer) -> Life {
         hear(&stream, &batch)?;
         field.time(Timed::Echo, asked.elapsed());
         field.count(Count::Echoes, packets);
-        if !peer.pause_between(100, 500) {
+        if !peer.pause_between(30, 220) {
             break;
         }
     }

@@ -48,10 +48,10 @@ pub(super) struct Servers {
 }
 
 /// Steady peers of each echo server.
-const STEADY: usize = 16;
+const STEADY: usize = 32;
 
 /// Peers that come and go, at each echo server.
-const COMERS: usize = 2;
+const COMERS: usize = 4;
 
 type Script = fn(&mut Peer) -> Life;
 
