@@ -13,6 +13,9 @@ use crate::peers::Peer;
 /// The versions that this very program was built with.
 const LOCK: &str = include_str!("../../../Cargo.lock");
 
+/// Where this package lies, from wherever it is run.
+const HOME: &str = env!("CARGO_MANIFEST_DIR");
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) kernel: String,
@@ -63,7 +66,10 @@ impl Machine {
             rustc: first_line("rustc", &["--version"]),
             build: if cfg!(debug_assertions) { "debug: figures of no use" } else { "release" }
                 .into(),
-            commit: first_line("git", &["describe", "--always", "--dirty", "--abbrev=10"]),
+            commit: first_line(
+                "git",
+                &["-C", HOME, "describe", "--always", "--dirty", "--abbrev=10"],
+            ),
             began_at: since.as_secs(),
             load_average: read("/proc/loadavg"),
             valgrind: first_line("valgrind", &["--version"]),

@@ -1,7 +1,7 @@
 //! wheelhouse beside async runtimes: the same echo, the same load, ratios to a bare epoll loop.
 //!
 //! ```sh
-//! cargo run --release -p wheelhouse-versus                    # one axis at a time, some 45 minutes
+//! cargo run --release -p wheelhouse-versus                    # one axis at a time, half an hour
 //! cargo run --release -p wheelhouse-versus -- --quick         # a glance, two minutes
 //! cargo run --release -p wheelhouse-versus -- --list          # what there is to measure
 //! cargo run --release -p wheelhouse-versus -- --only echo/length --peers wheelhouse,tokio
@@ -65,7 +65,7 @@ struct Args {
     /// Rounds of each cell; 9, with --quick 5, with --full 11
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     rounds: Option<u32>,
-    /// How long a round is; 500, with --quick 150
+    /// How long a round is; 300, with --quick 120, with --full 500
     #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(10..=60_000))]
     round_ms: Option<u64>,
     /// Counts wheelhouse's instructions and system calls, and fails where they grew
@@ -176,7 +176,7 @@ fn peers(args: &Args) -> Vec<Peer> {
 
 /// Those that have something to show in a cell.
 fn able(peers: &[Peer], cell: &Cell) -> Vec<Peer> {
-    peers.iter().copied().filter(|peer| peer.does(cell.work)).collect()
+    peers.iter().copied().filter(|peer| peer.is_in(cell)).collect()
 }
 
 fn list(plan: &Plan, peers: &[Peer]) {
@@ -194,7 +194,8 @@ fn planned_seconds(plan: &Plan, peers: &[Peer]) -> f64 {
 /// How long one peer takes in a cell, as seen on a machine of 2026.
 fn seconds(plan: &Plan, cell: &Cell) -> f64 {
     match cell.scenario {
-        Scenario::Exact => 4.0,
+        Scenario::Exact if cell.connections > 1 => 10.0,
+        Scenario::Exact => 3.0,
         Scenario::Idle => 1.0,
         _ => plan.rounds as f64 * plan.round_ms as f64 / 1e3 * 1.1 + 0.5,
     }
@@ -216,7 +217,8 @@ fn measure(plan: Plan, peers: &[Peer], machine: Machine, args: &Args) -> Outcome
         absent: Vec::new(),
     };
     let mut progress = Progress::new(planned_seconds(&plan, peers));
-    for cell in &plan.cells {
+    for cells in plan.cells.chunk_by(Cell::is_beside) {
+        let cell = &cells[0];
         let each = seconds(&plan, cell);
         let peers = able(peers, cell);
         let name = cell.name();
@@ -235,11 +237,13 @@ fn measure(plan: Plan, peers: &[Peer], machine: Machine, args: &Args) -> Outcome
             let steps = if cell.scenario == Scenario::Idle { 1 } else { plan.rounds + 1 };
             let absent = &mut report.absent;
             let mut run = Run { plan: &plan, cores: report.machine.pinned, absent };
-            let peers = run.cell(cell, &peers, |what, peer| {
+            let measured = run.cells(cells, &peers, |what, peer| {
                 let detail = format!("{what} · {}", peer.name());
                 progress.begin(&name, &detail, each / steps as f64);
             })?;
-            report.timed.push(TimedCell { name, cell: *cell, peers });
+            for (cell, peers) in cells.iter().zip(measured) {
+                report.timed.push(TimedCell { name: cell.name(), cell: *cell, peers });
+            }
         }
         report.write_raw(&args.out)?; // so that a run that is broken off leaves what it has
     }

@@ -45,6 +45,8 @@ pub(crate) enum Scenario {
     Broadcast,
     /// Open loop: messages leave at a fixed rate, whatever the server does.
     Latency,
+    /// As `Echo`, but at most [`ACTIVE`] of the connections speak: the others are there.
+    Crowd,
     /// Connections that come, echo once and go.
     Churn,
     /// Connections that have echoed once and stay.
@@ -69,10 +71,14 @@ impl Cell {
         let Self { work, payload, connections, pipeline, rate, .. } = *self;
         let work = work.name();
         match self.scenario {
+            Scenario::Exact if connections > 1 => {
+                format!("exact/{work}/{payload}B/{connections}c/p{pipeline}")
+            }
             Scenario::Exact => format!("exact/{work}/{payload}B/p{pipeline}"),
             Scenario::Echo => format!("echo/{work}/{payload}B/{connections}c/p{pipeline}"),
             Scenario::Broadcast => format!("broadcast/{payload}B/{connections}c"),
             Scenario::Latency => format!("latency/{work}/{payload}B/{connections}c/{rate}ps"),
+            Scenario::Crowd => format!("crowd/{work}/{payload}B/{connections}c"),
             Scenario::Churn => format!("churn/{work}/{payload}B/{connections}c"),
             Scenario::Idle => format!("idle/{work}/{connections}c"),
         }
@@ -95,6 +101,12 @@ impl Cell {
         Self { scenario: Scenario::Latency, work, payload: 64, connections, pipeline: 1, rate }
     }
 
+    /// One in a hundred of many is active, or all of few.
+    fn crowd(connections: usize) -> Self {
+        let work = Work::Length;
+        Self { scenario: Scenario::Crowd, work, payload: 64, connections, pipeline: 1, rate: 0 }
+    }
+
     fn churn(connections: usize) -> Self {
         let work = Work::Bytes;
         Self { scenario: Scenario::Churn, work, payload: 64, connections, pipeline: 1, rate: 0 }
@@ -102,6 +114,25 @@ impl Cell {
 
     fn idle(work: Work, connections: usize) -> Self {
         Self { scenario: Scenario::Idle, work, payload: 64, connections, pipeline: 1, rate: 0 }
+    }
+
+    /// Connections that speak; the others are silent once they have spoken once.
+    pub(crate) fn active(&self) -> usize {
+        match self.scenario {
+            Scenario::Exact | Scenario::Crowd => self.connections.min(ACTIVE),
+            _ => self.connections,
+        }
+    }
+
+    /// Whether this connection is one of them: they lie evenly among the others.
+    pub(crate) fn is_active(&self, number: usize) -> bool {
+        number.is_multiple_of(self.connections.div_ceil(self.active()))
+    }
+
+    /// Whether a round of the one is to be set beside the same round of the other, and so has to follow it at once.
+    pub(crate) fn is_beside(&self, other: &Self) -> bool {
+        let like = Self { connections: other.connections, ..*self };
+        self.scenario == Scenario::Crowd && like == *other
     }
 
     /// Bytes that are on their way at once, when every connection has sent its batch.
@@ -134,14 +165,20 @@ const PAYLOADS: [usize; 4] = [16, 64, 1_024, 16_384];
 const CONNECTIONS: [usize; 4] = [1, 64, 1_000, 5_000];
 const PIPELINES: [usize; 2] = [1, 16];
 
+/// Connections that speak in a crowd.
+pub(crate) const ACTIVE: usize = 50;
+
+/// A crowd of which all speak, and one of which one in a hundred does.
+const CROWDS: [usize; 2] = [ACTIVE, 100 * ACTIVE];
+
 /// More than this at once would measure the memory that the kernel lends to sockets.
 const MOST_IN_FLIGHT: usize = 96 << 20;
 
 impl Plan {
     pub(crate) fn new(size: Size) -> Self {
         let (rounds, round_ms) = match size {
-            Size::Quick => (5, 150),
-            Size::Standard => (9, 500),
+            Size::Quick => (5, 120),
+            Size::Standard => (9, 300),
             Size::Full => (11, 500),
         };
         Self { size, rounds, round_ms, cells: cells(size) }
@@ -162,6 +199,7 @@ fn cells(size: Size) -> Vec<Cell> {
         cells.push(Cell::idle(Work::Length, 1_000));
         return cells;
     }
+    cells.extend(CROWDS.map(Cell::crowd));
     cells.extend([Cell::broadcast(64, 1_000), Cell::broadcast(1_024, 1_000)]);
     cells.extend([Cell::latency(Work::Length, 64, 20_000)]);
     cells.extend([Cell::latency(Work::Length, 1_000, 20_000)]);
@@ -173,13 +211,19 @@ fn cells(size: Size) -> Vec<Cell> {
 
 fn exact(size: Size) -> Vec<Cell> {
     if size == Size::Quick {
-        return vec![Cell::exact(Work::Length, 64, 1)];
+        return [Work::Length, Work::WebSocket].map(|work| Cell::exact(work, 64, 1)).to_vec();
     }
+    let (pipelines, payloads): (&[usize], &[usize]) = match size {
+        Size::Full => (&[1, 16, 32], &[16, 1_024, 16_384]),
+        _ => (&[1, 32], &[1_024, 16_384]),
+    };
     let mut cells = Vec::new();
     for work in Work::ECHOES {
-        cells.extend([1, 16, 32].map(|pipeline| Cell::exact(work, 64, pipeline)));
-        cells.extend([16, 1_024, 16_384].map(|payload| Cell::exact(work, payload, 1)));
+        cells.extend(pipelines.iter().map(|pipeline| Cell::exact(work, 64, *pipeline)));
+        cells.extend(payloads.iter().map(|payload| Cell::exact(work, *payload, 1)));
     }
+    cells
+        .extend(CROWDS.map(|connections| Cell { connections, ..Cell::exact(Work::Length, 64, 1) }));
     cells
 }
 
@@ -199,7 +243,12 @@ fn echoes(size: Size) -> Vec<Cell> {
         is_small
             && match size {
                 Size::Quick => {
-                    cell.work == Work::Length && cell.payload == 64 && cell.connections == 64
+                    let is_shown = match cell.work {
+                        Work::Length => true,
+                        Work::WebSocket => cell.pipeline == 1,
+                        _ => false,
+                    };
+                    is_shown && cell.payload == 64 && cell.connections == 64
                 }
                 Size::Standard => cell.payload == 64 || cell.connections == 64,
                 Size::Full => true,
@@ -218,7 +267,35 @@ mod tests {
         let of = |scenario| plan.cells.iter().filter(|cell| cell.scenario == scenario).count();
         // 5,000 and 1,000 connections with 16 batches of 16 KiB would be 1.3 GB and 260 MB.
         assert_eq!(of(Scenario::Echo), 3 * (4 * 4 * 2 - 2));
-        assert_eq!(of(Scenario::Exact), 3 * 6);
+        assert_eq!(of(Scenario::Exact), 3 * 6 + 2);
+    }
+
+    #[test]
+    fn one_in_a_hundred_of_a_crowd_is_active() {
+        let [few, many] = CROWDS.map(Cell::crowd);
+        assert!(few.is_beside(&many) && !few.is_beside(&Cell::churn(64)));
+        for (cell, apart) in [(few, 1), (many, 100)] {
+            let active: Vec<usize> =
+                (0..cell.connections).filter(|number| cell.is_active(*number)).collect();
+            assert_eq!((active.len(), active[1]), (50, apart), "{}", cell.name());
+        }
+        let echo = Cell::echo(Work::Length, 64, 1_000, 1);
+        assert!((0..1_000).all(|number| echo.is_active(number)));
+    }
+
+    #[test]
+    fn every_plan_has_every_kind_of_echo_but_the_glance_leaves_the_plainest_out() {
+        for (size, works) in
+            [(Size::Quick, &Work::ECHOES[1..]), (Size::Standard, &Work::ECHOES[..])]
+        {
+            let cells = Plan::new(size).cells;
+            for work in works {
+                for scenario in [Scenario::Exact, Scenario::Echo] {
+                    let is_there = |cell: &Cell| (cell.scenario, cell.work) == (scenario, *work);
+                    assert!(cells.iter().any(is_there), "{size:?} {scenario:?} {work:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(crate) struct Timed {
 }
 
 /// A round, with its latencies boiled down.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Measured {
     pub(crate) messages: u64,
     pub(crate) elapsed_ns: u64,
@@ -67,6 +67,9 @@ pub(crate) struct Absent {
 /// A server and its load, between rounds.
 struct Pair {
     peer: Peer,
+    /// Which of the cells that are measured together.
+    place: usize,
+    cell: Cell,
     server: Server,
     driver: Driver,
     rounds: Vec<Measured>,
@@ -80,22 +83,25 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Measures all these peers; `tell` hears what is being done, and after how many rounds of how many.
-    pub(crate) fn cell(
+    /// Measures all these peers in cells of which each round of one stands beside a round of the others; in most cases it
+    /// is one cell. `tell` hears what is being done, and with whom.
+    pub(crate) fn cells(
         &mut self,
-        cell: &Cell,
+        cells: &[Cell],
         peers: &[Peer],
         mut tell: impl FnMut(&str, Peer),
-    ) -> Outcome<Vec<Timed>> {
-        if cell.scenario == Scenario::Idle {
-            return Ok(self.idle(cell, peers, tell));
+    ) -> Outcome<Vec<Vec<Timed>>> {
+        if let [cell @ Cell { scenario: Scenario::Idle, .. }] = cells {
+            return Ok(vec![self.idle(cell, peers, tell)]);
         }
         let mut pairs = Vec::new();
         for peer in peers {
-            tell("starting", *peer);
-            match self.pair(cell, *peer) {
-                Ok(pair) => pairs.push(pair),
-                Err(error) => self.absent(cell, *peer, error.to_string()),
+            for (place, cell) in cells.iter().enumerate().filter(|(_, cell)| peer.is_in(cell)) {
+                tell("starting", *peer);
+                match self.pair(cell, *peer, place) {
+                    Ok(pair) => pairs.push(pair),
+                    Err(error) => self.absent(cell, *peer, error.to_string()),
+                }
             }
         }
         for round in 0..self.plan.rounds {
@@ -109,25 +115,31 @@ impl Run<'_> {
                 match pair.round(self.plan.round_ms) {
                     Ok(()) => left.push(pair),
                     Err(error) => {
+                        let cell = pair.cell;
                         let (peer, why) = pair.post_mortem(&error);
-                        self.absent(cell, peer, why);
+                        self.absent(&cell, peer, why);
                     }
                 }
             }
             pairs = left;
-            pairs.sort_by_key(|pair| pair.peer);
+            pairs.sort_by_key(|pair| (pair.peer, pair.place));
         }
-        pairs.into_iter().map(Pair::end).collect()
+        let mut measured: Vec<Vec<Timed>> = cells.iter().map(|_| Vec::new()).collect();
+        for pair in pairs {
+            measured[pair.place].push(pair.end()?);
+        }
+        Ok(measured)
     }
 
-    fn pair(&self, cell: &Cell, peer: Peer) -> Outcome<Pair> {
+    fn pair(&self, cell: &Cell, peer: Peer, place: usize) -> Outcome<Pair> {
         let server = Server::start(peer, cell.work, self.cores.map(|cores| cores.server))?;
         let driver = match Driver::start(cell, &server, self.cores.map(|cores| cores.load)) {
             Ok(driver) => driver,
             Err(error) => return Err(server.post_mortem(&error).into()),
         };
         let latencies = Histogram::new_with_bounds(1, 120_000_000_000, 3)?;
-        let mut pair = Pair { peer, server, driver, rounds: Vec::new(), latencies };
+        let rounds = Vec::new();
+        let mut pair = Pair { peer, place, cell: *cell, server, driver, rounds, latencies };
         // One round to warm up, which does not count.
         match pair.driver.round(self.plan.round_ms.min(100)) {
             Ok(_) => Ok(pair),
@@ -187,7 +199,7 @@ impl Pair {
     }
 
     fn end(self) -> Outcome<Timed> {
-        let Self { peer, server, driver, rounds, latencies } = self;
+        let Self { peer, server, driver, rounds, latencies, .. } = self;
         drop(driver.last_words());
         server.stop()?;
         let latency_curve = CURVE.map(|quantile| (quantile, latencies.value_at_quantile(quantile)));

@@ -14,9 +14,15 @@ fn versus(args: &[&str]) -> String {
 
 /// Ten milliseconds of each cell, and the path of what was written.
 fn measured(name: &str, cells: &str) -> (serde_json::Value, PathBuf) {
+    measured_of(name, cells, &[])
+}
+
+/// The same, of some peers alone.
+fn measured_of(name: &str, cells: &str, peers: &[&str]) -> (serde_json::Value, PathBuf) {
     let out = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let text = out.to_str().expect("a path that is text");
-    versus(&["--only", cells, "--rounds", "1", "--round-ms", "10", "--out", text]);
+    let run = ["--only", cells, "--rounds", "1", "--round-ms", "10", "--out", text];
+    versus(&[&run[..], peers].concat());
     let raw = std::fs::read(out.join("results.json")).expect("raw figures");
     (serde_json::from_slice(&raw).expect("JSON"), out)
 }
@@ -54,6 +60,34 @@ fn every_peer_does_the_other_work() {
     let (report, _) = measured("others", cells);
     assert_that_nobody_failed(&report);
     assert_eq!(report["timed"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn a_crowd_is_set_beside_those_who_speak_in_it() {
+    let (report, out) = measured_of("crowd", "crowd/", &["--peers", "wheelhouse"]);
+    assert_that_nobody_failed(&report);
+    assert_eq!(report["timed"].as_array().map(Vec::len), Some(2));
+    let says = "5,000 connections, 50 of them active, beside 50 by themselves";
+    let table = std::fs::read_to_string(out.join("table.txt")).expect("a table");
+    let (_, crowd) = table.split_once(says).expect("the crowd's own table");
+    let ours = crowd.lines().find(|line| line.trim().starts_with("wheelhouse")).expect("a row");
+    assert!(ours.contains(" × "), "{ours}");
+    let page = std::fs::read_to_string(out.join("index.html")).expect("a page");
+    assert!(page.contains("Silent connections"));
+}
+
+#[test]
+fn looking_before_sleeping_is_measured_where_latency_is_and_nowhere_else() {
+    let peers = ["--peers", "wheelhouse,wheelhouse-busy"];
+    let (report, out) = measured_of("busy", "latency/websocket,echo/bytes/64B/1c/p1", &peers);
+    assert_that_nobody_failed(&report);
+    for cell in report["timed"].as_array().expect("cells") {
+        let here = cell["peers"].as_array().expect("peers");
+        let is_there = here.iter().any(|timed| timed["peer"] == "wheelhouse-busy");
+        assert_eq!(is_there, cell["cell"]["scenario"] == "latency", "{}", cell["name"]);
+    }
+    let page = std::fs::read_to_string(out.join("index.html")).expect("a page");
+    assert!(page.contains("<th>p99.9</th>") && page.contains("wheelhouse-busy</th>"));
 }
 
 #[test]

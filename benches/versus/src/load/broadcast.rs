@@ -8,7 +8,7 @@ use super::{Load, Tally, await_news, events};
 use crate::Outcome;
 
 pub(super) fn round(load: &mut Load, length: Duration) -> Outcome<Tally> {
-    let Load { epoll, connections, wire, buffer } = load;
+    let Load { epoll, connections, wire, buffer, .. } = load;
     let mut tally = Tally::new()?;
     let everyone = connections.len() as u64;
     let end = Instant::now() + length;

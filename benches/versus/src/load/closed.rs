@@ -1,4 +1,4 @@
-//! The closed loop: each connection has one batch under way, and sends the next when the last is answered.
+//! The closed loop: each active connection has one batch under way, and sends the next when the last is answered.
 //!
 //! So the server has as much to do as it can do, and the round says how much that was. The time of each batch is kept,
 //! too, but a server that stalls is asked less while it does: latency is the open loop's to tell.
@@ -10,7 +10,7 @@ use crate::Outcome;
 
 /// Ends when every batch that was sent within `length` is answered.
 pub(super) fn round(load: &mut Load, length: Duration) -> Outcome<Tally> {
-    let Load { epoll, connections, wire, buffer } = load;
+    let Load { epoll, connections, wire, buffer, .. } = load;
     let mut tally = Tally::new()?;
     let end = Instant::now() + length;
     for connection in &mut *connections {
@@ -22,7 +22,9 @@ pub(super) fn round(load: &mut Load, length: Duration) -> Outcome<Tally> {
     while under_way > 0 {
         await_news(epoll, &mut events)?;
         for event in &events {
-            let connection = &mut connections[event.data.u64() as usize];
+            let Some(connection) = connections.get_mut(event.data.u64() as usize) else {
+                return Err("a connection that is silent has heard something, or was closed".into());
+            };
             connection.send(wire)?;
             let mut is_answered = false;
             connection.receive(wire, buffer, |_| is_answered = true)?;

@@ -40,6 +40,9 @@ const AT_ONCE: usize = 256;
 /// The longest time that a latency can have: two minutes, in nanoseconds.
 const LONGEST_LATENCY: u64 = 120_000_000_000;
 
+/// What the poll tells of a connection that has asked for nothing.
+const NOBODY: u64 = u64::MAX;
+
 const BUFFER: usize = 256 * 1024;
 
 /// What one round brought.
@@ -78,6 +81,8 @@ impl Tally {
 struct Load {
     epoll: OwnedFd,
     connections: Vec<Connection>,
+    /// Those that are there and have no more to say.
+    _silent: Vec<Connection>,
     wire: Wire,
     buffer: Vec<u8>,
 }
@@ -101,14 +106,28 @@ impl Load {
         if let (Work::Broadcast, [speaker, others @ ..]) = (cell.work, &mut connections[..]) {
             others.iter_mut().for_each(|other| other.listen_to(speaker));
         }
+        let (connections, silent) = parted(cell, connections);
         for (number, connection) in connections.iter().enumerate() {
             connection.set_nonblocking()?;
             let interest = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
             epoll::add(&epoll, connection, epoll::EventData::new_u64(number as u64), interest)?;
         }
+        // News of these are news of a fault.
+        for connection in &silent {
+            let nobody = epoll::EventData::new_u64(NOBODY);
+            epoll::add(&epoll, connection, nobody, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
+        }
         let buffer = vec![0; BUFFER];
-        Ok(Self { epoll, connections, wire, buffer })
+        Ok(Self { epoll, connections, _silent: silent, wire, buffer })
     }
+}
+
+/// Those that speak, and those that do not.
+fn parted(cell: &Cell, all: Vec<Connection>) -> (Vec<Connection>, Vec<Connection>) {
+    let (active, silent): (Vec<_>, Vec<_>) =
+        all.into_iter().enumerate().partition(|(number, _)| cell.is_active(*number));
+    let alone = |(_, connection)| connection;
+    (active.into_iter().map(alone).collect(), silent.into_iter().map(alone).collect())
 }
 
 /// The last connection speaks, and all hear it: as newcomers are accepted in order, the server has them all.
@@ -206,18 +225,26 @@ fn measured(pid: u32, round: impl FnOnce() -> Outcome<Tally>) -> Outcome<Round> 
     })
 }
 
-/// Sends `messages` on one connection, batch by batch, each when the server sleeps: the same steps every time.
+/// Sends `messages`, on each active connection in turn, batch by batch, each when the server sleeps: the same steps every
+/// time.
 pub(crate) fn count(cell: &Cell, server: &Server, messages: usize) -> Outcome<()> {
     let mut wire = Wire::new(cell.work, cell.payload, cell.pipeline);
-    let mut connection = Connection::open(server.port, cell.work, 0)?;
-    for _ in 0..messages / cell.pipeline {
+    let mut all = Vec::with_capacity(cell.connections);
+    for number in 0..cell.connections {
+        let mut connection = Connection::open(server.port, cell.work, u32::try_from(number)?)?;
+        connection.echo(&mut wire)?;
+        all.push(connection);
+    }
+    let (mut active, _silent) = parted(cell, all);
+    let places = (0..active.len()).cycle();
+    for (_, place) in (0..messages / cell.pipeline).zip(places) {
         let begun = Instant::now();
         while !os::is_asleep(server.pid)? {
             if begun.elapsed() > PATIENCE {
                 return Err(format!("the server has not slept for {PATIENCE:?}").into());
             }
         }
-        connection.echo(&mut wire)?;
+        active[place].echo(&mut wire)?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::Outcome;
 
 /// Sends on every connection in turn, then waits for the answers that are missing.
 pub(super) fn round(load: &mut Load, rate: u64, length: Duration) -> Outcome<Tally> {
-    let Load { epoll, connections, wire, buffer } = load;
+    let Load { epoll, connections, wire, buffer, .. } = load;
     let mut tally = Tally::new()?;
     let count = connections.len() as u64;
     let before: Vec<u64> = connections.iter().map(|connection| connection.answered).collect();

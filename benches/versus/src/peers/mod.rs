@@ -5,12 +5,13 @@
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::Outcome;
-use crate::plan::Work;
+use crate::plan::{Cell, Scenario, Work};
 
 mod cut;
 mod floor;
@@ -54,6 +55,7 @@ pub(crate) const WAITING: usize = 64;
 pub(crate) enum Peer {
     Floor,
     Wheelhouse,
+    WheelhouseBusy,
     Tokio,
     TokioMt,
     TokioRaw,
@@ -67,9 +69,10 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Floor,
         Self::Wheelhouse,
+        Self::WheelhouseBusy,
         Self::Tokio,
         Self::TokioMt,
         Self::TokioRaw,
@@ -86,6 +89,7 @@ impl Peer {
         match self {
             Self::Floor => "floor",
             Self::Wheelhouse => "wheelhouse",
+            Self::WheelhouseBusy => "wheelhouse-busy",
             Self::Tokio => "tokio",
             Self::TokioMt => "tokio-mt",
             Self::TokioRaw => "tokio-raw",
@@ -109,6 +113,10 @@ impl Peer {
             Self::Wheelhouse => {
                 "this project's reactor and codecs, default features and settings: limits, deadlines and budgets are on"
             }
+            Self::WheelhouseBusy => {
+                "the same with `Config::busy_poll` of 100 µs: it looks for news for so long before it sleeps; in the \
+                 cells of latency alone, where its price, CPU, stands beside what it buys"
+            }
             Self::Tokio => {
                 "current-thread runtime, a task for each connection, tokio-util's codecs on both halves, joined by \
                  `forward` (which flushes when no more frames are there)"
@@ -121,12 +129,15 @@ impl Peer {
                 "current-thread runtime, no codec: `read` into a buffer for each connection, `write_all` from it"
             }
             Self::Smol => {
-                "a `LocalExecutor` under `block_on`, a buffer for each connection, frames cut by 40 lines of our own"
+                "a `LocalExecutor` under `block_on`, a buffer for each connection, frames cut by 40 lines of our own; \
+                 four of its calls of the system are the echo, the others its reactor's, which arms timer, notifier and \
+                 socket anew before each sleep"
             }
             Self::MonoioLegacy => "monoio over epoll, buffers and frames as smol's",
             Self::MonoioUring => "monoio over io_uring, buffers and frames as smol's",
             Self::MessageIo => {
-                "`Transport::Tcp` and `for_each`, frames as smol's; TCP_NODELAY is set behind its back"
+                "`Transport::Tcp` and `for_each`, frames as smol's; TCP_NODELAY is set behind its back; where a peer \
+                 takes nothing, its `send` tries again and again, and nobody else is served meanwhile"
             }
             Self::Threads => {
                 "a thread with a stack of 64 KiB for each connection, blocking calls, frames as smol's"
@@ -144,7 +155,7 @@ impl Peer {
     pub(crate) fn package(self) -> Option<&'static str> {
         match self {
             Self::Floor => Some("rustix"),
-            Self::Wheelhouse => Some("wheelhouse"),
+            Self::Wheelhouse | Self::WheelhouseBusy => Some("wheelhouse"),
             Self::Tokio | Self::TokioMt | Self::TokioRaw => Some("tokio"),
             Self::Smol => Some("smol"),
             Self::MonoioLegacy | Self::MonoioUring => Some("monoio"),
@@ -159,10 +170,22 @@ impl Peer {
     pub(crate) fn does(self, work: Work) -> bool {
         match self {
             Self::Floor | Self::Wheelhouse => true,
+            Self::WheelhouseBusy => work != Work::Broadcast,
             Self::Fastwebsockets | Self::Tungstenite => work == Work::WebSocket,
             Self::TokioRaw => work == Work::Bytes,
             _ => work != Work::WebSocket,
         }
+    }
+
+    /// Whether it is measured in this cell.
+    pub(crate) fn is_in(self, cell: &Cell) -> bool {
+        self.does(cell.work)
+            && match cell.scenario {
+                Scenario::Latency => true,
+                // Silent connections and exact counts: a question about this project's own lists.
+                Scenario::Exact if cell.connections > 1 => self == Self::Wheelhouse,
+                _ => self != Self::WheelhouseBusy,
+            }
     }
 }
 
@@ -172,7 +195,8 @@ pub(crate) fn serve(peer: Peer, work: Work) -> Outcome<()> {
         return Err(format!("{} has no server for {}", peer.name(), work.name()).into());
     }
     match peer {
-        Peer::Wheelhouse => return wheelhouse::serve(work),
+        Peer::Wheelhouse => return wheelhouse::serve(work, Duration::ZERO),
+        Peer::WheelhouseBusy => return wheelhouse::serve(work, wheelhouse::BUSY_POLL),
         Peer::MessageIo => return message_io::serve(work),
         _ => {}
     }
@@ -190,7 +214,8 @@ pub(crate) fn serve(peer: Peer, work: Work) -> Outcome<()> {
         Peer::Threads => threads::serve(&listener, work),
         Peer::Fastwebsockets => ws_fastwebsockets::serve(listener),
         Peer::Tungstenite => ws_tungstenite::serve(listener),
-        Peer::Wheelhouse | Peer::MessageIo => Ok(()), // served above: they listen by themselves
+        // Served above: they listen by themselves.
+        Peer::Wheelhouse | Peer::WheelhouseBusy | Peer::MessageIo => Ok(()),
     }
 }
 

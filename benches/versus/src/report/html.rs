@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::svg::{Plot, STYLE as COLOURS, class, escaped};
-use super::{Report, TimedCell, grouped, plots, short, table};
+use super::{Report, TimedCell, crowd, grouped, plots, short, table, time};
 use crate::peers::Peer;
 use crate::plan::{Cell, Scenario, Work};
 
@@ -18,7 +18,8 @@ pub(super) fn page(report: &Report) -> String {
     section(&mut body, "counts", "Counted", COUNTED, &plots, &["instructions-"]);
     heat(&mut body, report);
     section(&mut body, "cpu", "Timed: CPU for each message", TIMED, &plots, &["ratios-"]);
-    section(&mut body, "latency", "Latency at a fixed rate", LATENCY, &plots, &["latency-"]);
+    silent(&mut body, report);
+    latency(&mut body, report, &plots);
     section(&mut body, "memory", "Memory of idle connections", MEMORY, &plots, &["memory-"]);
     peers(&mut body, report);
     machine(&mut body, report);
@@ -38,7 +39,12 @@ const TIMED: &str = "The server's CPU time, user and system, from the scheduler'
                      load on another; short rounds go from peer to peer, the ratio is taken within each round, and \
                      its median stands here with its quartiles.";
 const LATENCY: &str = "An open loop: each message has a moment at which it is due, and its latency counts from there, \
-                       so that a stall is charged with every message that it held up. The right end is the worst of all.";
+                       so that a stall is charged with every message that it held up. The right end is the worst of all. \
+                       `wheelhouse-busy` looks for news for 100 µs before it sleeps: what that buys stands beside what it \
+                       costs, how much of its core the server takes.";
+const SILENT: &str = "The same 50 connections speak in both cases; in the second, 4,950 more are there and silent. The CPU time \
+                      of the server for each message, one case after the other in each round; for wheelhouse the user \
+                      instructions, too, which are exact. A ratio of 1 says that silent connections cost nothing.";
 const MEMORY: &str = "What the connections add to the server's resident memory, divided by their number. What \
                       the kernel keeps for a socket or a thread is not in it.";
 
@@ -61,6 +67,14 @@ fn header(out: &mut String, report: &Report) {
     if machine.build != "release" {
         let _ =
             write!(out, "<p class=\"warning\">Built for debugging: these figures say nothing.</p>");
+    }
+    if let Some(share) = report.hampered_load() {
+        let percent = share * 100.0;
+        let _ = write!(
+            out,
+            "<p class=\"warning\">The machine was busy: the load, which never sleeps, had {percent:.0} % of its core. \
+             Counts hold; times say little.</p>"
+        );
     }
     if machine.pinned.is_none() {
         let _ = write!(
@@ -128,16 +142,18 @@ fn section(out: &mut String, id: &str, title: &str, says: &str, plots: &[Plot], 
         return;
     }
     let _ = write!(out, "<section id=\"{id}\"><h2>{title}</h2><p>{}</p>", escaped(says));
-    for plot in mine {
-        let _ = write!(
-            out,
-            "<figure><figcaption>{}<small>{}</small></figcaption>{}</figure>",
-            escaped(&plot.title),
-            escaped(&plot.note),
-            plot.inline()
-        );
-    }
+    mine.for_each(|plot| figure(out, plot));
     out.push_str("</section>");
+}
+
+fn figure(out: &mut String, plot: &Plot) {
+    let _ = write!(
+        out,
+        "<figure><figcaption>{}<small>{}</small></figcaption>{}</figure>",
+        escaped(&plot.title),
+        escaped(&plot.note),
+        plot.inline()
+    );
 }
 
 /// Every ratio at once; the darker the worse.
@@ -150,13 +166,14 @@ fn heat(out: &mut String, report: &Report) {
     // Who has nothing to show in any row has no column.
     let is_shown = |peer: &Peer| {
         let here = |cell: &&TimedCell| cell.peers.iter().any(|timed| timed.peer == *peer);
-        *peer != Peer::Floor && cells.iter().any(here)
+        !matches!(peer, Peer::Floor | Peer::WheelhouseBusy) && cells.iter().any(here)
     };
     let columns: Vec<Peer> = report.peers.iter().map(|note| note.peer).filter(is_shown).collect();
     let _ = write!(
         out,
         "<section id=\"ratios\"><h2>Every cell: CPU for each message against the floor</h2>\
-         <p>Medians of the ratios. The best of each row is bold; a dash is a peer that has no such server, or \
+         <p>Medians of the ratios: 1.20 is a fifth more CPU time for a message than the floor takes, whose own time is in \
+         the second column. The best of each row is bold; a dash is a peer that has no such server, or \
          that could not be measured, which is said at the end of the page.</p><div \
          class=\"wide\"><table class=\"heat\"><thead><tr><th>cell</th><th>floor</th>"
     );
@@ -170,7 +187,7 @@ fn heat(out: &mut String, report: &Report) {
         let best = columns.iter().filter_map(|peer| ratio(*peer)).map(|ratio| ratio.median);
         let best = best.min_by(f64::total_cmp).unwrap_or(0.0);
         let floor = summaries.iter().find(|one| one.peer == Peer::Floor);
-        let floor = floor.map_or("–".into(), |floor| super::time(floor.cpu.median));
+        let floor = floor.map_or("–".into(), |floor| time(floor.cpu.median));
         let _ = write!(out, "<tr><th>{}</th><td class=\"floor\">{floor}</td>", cell.name);
         for peer in &columns {
             match ratio(*peer) {
@@ -193,6 +210,81 @@ fn heat(out: &mut String, report: &Report) {
         out.push_str("</tr>");
     }
     out.push_str("</tbody></table></div></section>");
+}
+
+/// What connections cost that are there and say nothing.
+fn silent(out: &mut String, report: &Report) {
+    for crowd in crowd::all(report) {
+        let [few, many] = [crowd.few, crowd.many].map(|cell| grouped(cell.connections as f64));
+        let _ = write!(
+            out,
+            "<section id=\"silent\"><h2>Silent connections</h2><p>{}</p><div class=\"wide\"><table class=\"figures\">\
+             <thead><tr><th></th><th>CPU, {few} active</th><th>CPU, {few} of {many} active</th><th>ratio</th>\
+             <th>quartiles</th><th>instructions, {few}</th><th>instructions, {few} of {many}</th><th>ratio</th></tr>\
+             </thead><tbody>",
+            escaped(SILENT)
+        );
+        for row in &crowd.rows {
+            let count =
+                |place: usize| row.instructions.map_or("–".into(), |both| grouped(both[place]));
+            let ratio =
+                row.instructions_ratio().map_or("–".into(), |ratio| format!("{ratio:.3} ×"));
+            let cells = [
+                time(row.cpu[0]),
+                time(row.cpu[1]),
+                format!("{} ×", short(row.cpu_ratio.median)),
+                format!("{}–{}", short(row.cpu_ratio.q1), short(row.cpu_ratio.q3)),
+                count(0),
+                count(1),
+                ratio,
+            ];
+            figures_row(out, row.peer, &cells);
+        }
+        out.push_str("</tbody></table></div></section>");
+    }
+}
+
+fn figures_row(out: &mut String, peer: Peer, cells: &[String]) {
+    let strong = if peer == Peer::Wheelhouse { " strong" } else { "" };
+    let _ = write!(out, "<tr class=\"{}{strong}\"><th><i></i>{}</th>", class(peer), peer.name());
+    for cell in cells {
+        let _ = write!(out, "<td>{cell}</td>");
+    }
+    out.push_str("</tr>");
+}
+
+/// A curve for each cell, and the figures below it.
+fn latency(out: &mut String, report: &Report, plots: &[Plot]) {
+    let cells: Vec<&TimedCell> =
+        report.timed.iter().filter(|cell| cell.cell.scenario == Scenario::Latency).collect();
+    if cells.is_empty() {
+        return;
+    }
+    let says = coded(&escaped(LATENCY));
+    let _ = write!(out, "<section id=\"latency\"><h2>Latency at a fixed rate</h2><p>{says}</p>");
+    for cell in cells {
+        let name = plots::latency_name(&cell.cell);
+        plots.iter().filter(|plot| plot.name == name).for_each(|plot| figure(out, plot));
+        out.push_str(
+            "<div class=\"wide\"><table class=\"figures\"><thead><tr><th></th><th>p50</th><th>p99</th><th>p99.9</th>\
+             <th>max</th><th>CPU for each message</th><th>of the core</th></tr></thead><tbody>",
+        );
+        for one in cell.summaries() {
+            let cells = [
+                time(one.p50.median),
+                time(one.p99.median),
+                time(one.p999.median),
+                time(one.max_ns as f64),
+                time(one.cpu.median),
+                format!("{:.0} %", one.busy.median * 100.0),
+            ];
+            figures_row(out, one.peer, &cells);
+        }
+        out.push_str(
+            "</tbody></table></div><p class=\"below\">Medians over the rounds; max is the worst of all.</p>",
+        );
+    }
+    out.push_str("</section>");
 }
 
 fn peers(out: &mut String, report: &Report) {

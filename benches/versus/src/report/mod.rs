@@ -14,6 +14,7 @@ use crate::stats::{Spread, ratios};
 use crate::timed::{Absent, Measured, Timed};
 
 mod canvas;
+mod crowd;
 mod html;
 mod plots;
 mod svg;
@@ -101,7 +102,16 @@ fn summary(timed: &Timed, floor: Option<&Timed>) -> Option<Summary> {
     })
 }
 
+/// A load that had less of its core than this had to share it: the machine was busy.
+const WHOLE_CORE: f64 = 0.95;
+
 impl Report {
+    /// What part of its core the load had, in the middle of all rounds, where that is less than it needs. It never sleeps,
+    /// so whatever is missing went to somebody else, and every time is longer by it.
+    fn hampered_load(&self) -> Option<f64> {
+        hampered(self.timed.iter().flat_map(|cell| &cell.peers).flat_map(|timed| &timed.rounds))
+    }
+
     pub(crate) fn write_raw(&self, directory: &Path) -> Outcome<()> {
         fs::create_dir_all(directory)?;
         write(directory, "results.json", &serde_json::to_string_pretty(self)?)
@@ -156,9 +166,22 @@ pub(crate) fn time(nanos: f64) -> String {
     }
 }
 
+fn hampered<'a>(rounds: impl Iterator<Item = &'a Measured>) -> Option<f64> {
+    let share = |round: &Measured| round.load_cpu_ns as f64 / round.elapsed_ns as f64;
+    Spread::of(rounds.map(share)).map(|share| share.median).filter(|share| *share < WHOLE_CORE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_load_that_had_to_share_its_core_is_noticed() {
+        let of = |load_cpu_ns| Measured { elapsed_ns: 100, load_cpu_ns, ..Measured::default() };
+        assert_eq!(hampered([of(99), of(99), of(20)].iter()), None, "one round of three");
+        assert_eq!(hampered([of(99), of(50), of(20)].iter()), Some(0.5));
+        assert_eq!(hampered([].iter()), None);
+    }
 
     #[test]
     fn numbers_are_for_people() {

@@ -12,9 +12,8 @@ const ROW: f64 = 24.0;
 /// Every plot for which there are figures.
 pub(super) fn all(report: &Report) -> Vec<Plot> {
     let mut plots = Vec::new();
-    plots.extend(
-        report.exact.iter().filter(|cell| cell.cell.payload == 64).filter_map(instructions),
-    );
+    let is_plain = |cell: &&ExactCell| cell.cell.payload == 64 && cell.cell.connections == 1;
+    plots.extend(report.exact.iter().filter(is_plain).filter_map(instructions));
     for work in Work::ECHOES {
         plots.extend(ratios(report, work));
     }
@@ -86,7 +85,10 @@ struct Dots {
 }
 
 fn dots_of(label: String, cell: &TimedCell) -> Dots {
-    let ratio = |one: super::Summary| Some((one.peer, one.cpu_ratio?));
+    // Who looks instead of sleeping pays in CPU: its price stands with what it buys, in the tables of latency.
+    let ratio = |one: super::Summary| {
+        (one.peer != Peer::WheelhouseBusy).then_some((one.peer, one.cpu_ratio?))
+    };
     Dots { label, dots: cell.summaries().into_iter().filter_map(ratio).collect() }
 }
 
@@ -111,6 +113,9 @@ fn others(report: &Report) -> Option<Plot> {
         let connections = grouped(connections as f64);
         let label = match scenario {
             Scenario::Broadcast => format!("broadcast, {payload} B to {connections}"),
+            Scenario::Crowd => {
+                format!("{} of {connections} active", cell.cell.active())
+            }
             Scenario::Churn => format!("connect, echo, close: {connections} at once"),
             Scenario::Latency => {
                 format!("{}, {}/s on {connections}", work.name(), grouped(rate as f64))
@@ -176,6 +181,10 @@ fn plain(number: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+pub(super) fn latency_name(cell: &Cell) -> String {
+    format!("latency-{}-{}c", cell.work.name(), cell.connections)
+}
+
 /// One curve for each peer, from the median to the worst.
 fn latency(cell: &TimedCell) -> Option<Plot> {
     const LEFT: f64 = 76.0;
@@ -206,8 +215,7 @@ fn latency(cell: &TimedCell) -> Option<Plot> {
     let title = format!("Latency: {}, {rate} a second on {connections_text}", work_title(work));
     let note =
         "from the moment at which each message was due; all rounds together; lower is better";
-    let name = format!("latency-{}-{connections}c", work.name());
-    let mut plot = Plot::new(name, title, note);
+    let mut plot = Plot::new(latency_name(&cell.cell), title, note);
     let top = plot.grow(HEIGHT + 12.0) + 12.0;
     let bottom = top + HEIGHT - 12.0;
     let axis = Log::new((least * 0.9, most * 1.1), bottom, top - bottom);

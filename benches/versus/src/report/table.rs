@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::crowd::{self, Crowd};
 use super::{ExactCell, Report, Summary, TimedCell, grouped, short, time};
 use crate::plan::Scenario;
 use crate::stats::Spread;
@@ -11,11 +12,24 @@ type Row = Vec<String>;
 
 pub(crate) fn text(report: &Report) -> String {
     let mut out = String::new();
+    if let Some(share) = report.hampered_load() {
+        let percent = share * 100.0;
+        let _ = writeln!(
+            out,
+            "\nThe machine was busy: the load had {percent:.0} % of its core. Counts hold, times say little."
+        );
+    }
     for cell in &report.exact {
         block(&mut out, &cell.name, &exact(cell));
     }
     for cell in &report.timed {
         block(&mut out, &cell.name, &timed(cell));
+    }
+    for crowd in crowd::all(report) {
+        let (few, many) =
+            (grouped(crowd.few.connections as f64), grouped(crowd.many.connections as f64));
+        let name = format!("{many} connections, {few} of them active, beside {few} by themselves");
+        block(&mut out, &name, &crowded(&crowd));
     }
     if !report.absent.is_empty() {
         out.push_str("\nNot measured\n");
@@ -64,6 +78,37 @@ fn exact(cell: &ExactCell) -> Vec<Row> {
             calls.unwrap_or_default(),
         ]);
     }
+    rows
+}
+
+fn crowded(crowd: &Crowd) -> Vec<Row> {
+    let few = grouped(crowd.few.connections as f64);
+    let many = grouped(crowd.many.connections as f64);
+    let mut rows = vec![vec![
+        String::new(),
+        format!("CPU, {few}"),
+        format!("CPU, {many}"),
+        "ratio".into(),
+        "quartiles".into(),
+        format!("instructions, {few}"),
+        format!("{many}"),
+        "ratio".into(),
+    ]];
+    rows.extend(crowd.rows.iter().map(|row| {
+        let Spread { q1, median, q3 } = row.cpu_ratio;
+        let count =
+            |place: usize| row.instructions.map_or("–".into(), |both| grouped(both[place]));
+        vec![
+            row.peer.name().to_owned(),
+            time(row.cpu[0]),
+            time(row.cpu[1]),
+            format!("{} ×", short(median)),
+            format!("{}–{}", short(q1), short(q3)),
+            count(0),
+            count(1),
+            row.instructions_ratio().map_or("–".into(), |ratio| format!("{ratio:.3} ×")),
+        ]
+    }));
     rows
 }
 
