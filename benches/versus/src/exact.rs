@@ -54,7 +54,8 @@ pub(crate) fn count(cell: &Cell, peer: Peer, machine: &Machine) -> (Counts, Vec<
             Err(error) => failures.push(format!("no instructions: {error}")),
         }
     }
-    if is_there(&machine.strace) {
+    // Opening many connections takes now more calls, now fewer, by thousands: no difference of two runs is exact.
+    if is_there(&machine.strace) && cell.connections == 1 {
         match self::calls(cell, peer) {
             Ok(table) => calls = Some(table),
             Err(error) => failures.push(format!("no system calls: {error}")),

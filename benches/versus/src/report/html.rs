@@ -44,7 +44,7 @@ const LATENCY: &str = "An open loop: each message has a moment at which it is du
                        costs, how much of its core the server takes.";
 const SILENT: &str = "The same 50 connections speak in both cases; in the second, 4,950 more are there and silent. The CPU time \
                       of the server for each message, one case after the other in each round; for wheelhouse the user \
-                      instructions, too, which are exact. A ratio of 1 says that silent connections cost nothing.";
+                      instructions, too, which hold to a hundredth. A ratio of 1 says that silent connections cost nothing.";
 const MEMORY: &str = "What the connections add to the server's resident memory, divided by their number. What \
                       the kernel keeps for a socket or a thread is not in it.";
 
