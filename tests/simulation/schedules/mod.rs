@@ -54,9 +54,9 @@ impl Script {
     /// When a rule is broken.
     pub(crate) fn play(self) {
         if self.speaks {
-            Schedule::<true>::given(self).play()
+            Schedule::<true>::given(self).play();
         } else {
-            Schedule::<false>::given(self).play()
+            Schedule::<false>::given(self).play();
         }
     }
 }
