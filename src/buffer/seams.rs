@@ -89,3 +89,36 @@ impl Seams {
         self.starts.len() * size_of::<u64>()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interjection_waits_until_its_last_byte_has_gone() {
+        let mut seams = Seams::default(); // and a packet of five bytes
+        assert!(!seams.has_interjection());
+        seams.interject(seams.first(5), 3, 5);
+        assert!(seams.has_interjection());
+        seams.consume(2);
+        assert!(seams.has_interjection());
+        seams.consume(1);
+        assert!(!seams.has_interjection());
+        assert_eq!(seams.first(5), 0, "the packet has not been begun");
+        seams.consume(1);
+        assert_eq!(seams.first(4), 4, "now it has");
+    }
+
+    #[test]
+    fn one_that_was_shed_waits_no_longer_than_the_packet_before_it() {
+        let mut seams = Seams::default(); // and a packet of ten bytes
+        seams.consume(4);
+        assert_eq!(seams.first(6), 6);
+        seams.interject(6, 3, 6);
+        assert_eq!(seams.cost(), size_of::<u64>(), "there is no packet behind it");
+        seams.truncate(6);
+        assert_eq!(seams.cost(), 0);
+        seams.consume(6);
+        assert!(!seams.has_interjection());
+    }
+}

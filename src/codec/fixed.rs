@@ -142,6 +142,13 @@ mod tests {
                 FixedLengthError::WrongLength { len, expected: 4 }
             );
         }
+        let error = FixedLengthError::WrongLength { len: 3, expected: 4 };
+        assert_eq!(error.to_string(), "a packet of 3 bytes; every packet must have 4");
+    }
+
+    #[test]
+    fn one_encoding_serves_every_connection() {
+        assert!(FixedLengthCodec::new(4).is_stateless());
     }
 
     #[test]

@@ -252,6 +252,26 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_done_in_each_state() {
+        let told =
+            |of: fn(State) -> bool| -> Vec<bool> { all_states().into_iter().map(of).collect() };
+        let (no, yes) = (false, true);
+        // Connecting to be open, finished, closed; Open, PeerEnded, Finishing, Finished, Lingering; Flushing and Closed twice
+        let writable = [yes, no, no, yes, yes, no, no, no, no, no, no, no];
+        let delivers = [no, no, no, yes, yes, yes, yes, no, no, no, no, no];
+        let connecting = [yes, yes, yes, no, no, no, no, no, no, no, no, no];
+        let awaits_sent = [no, no, no, no, no, yes, no, no, yes, no, yes, no];
+        let closing = [no, no, yes, no, no, no, no, yes, yes, yes, yes, yes];
+        let closed = [no, no, no, no, no, no, no, no, no, yes, no, yes];
+        assert_eq!(told(State::is_writable), writable);
+        assert_eq!(told(State::delivers), delivers);
+        assert_eq!(told(State::is_connecting), connecting);
+        assert_eq!(told(State::awaits_sent), awaits_sent);
+        assert_eq!(told(State::is_closing), closing);
+        assert_eq!(told(State::is_closed), closed);
+    }
+
+    #[test]
     fn nothing_leaves_closed() {
         for state in all_states().into_iter().filter(|state| state.is_closed()) {
             for event in all_events() {
