@@ -256,7 +256,8 @@ mod tests {
         let told =
             |of: fn(State) -> bool| -> Vec<bool> { all_states().into_iter().map(of).collect() };
         let (no, yes) = (false, true);
-        // Connecting to be open, finished, closed; Open, PeerEnded, Finishing, Finished, Lingering; Flushing and Closed twice
+        // Connecting (to be open, finished, closed), Open, PeerEnded, Finishing, Finished, Lingering, Flushing and
+        // Closed, those two twice.
         let writable = [yes, no, no, yes, yes, no, no, no, no, no, no, no];
         let delivers = [no, no, no, yes, yes, yes, yes, no, no, no, no, no];
         let connecting = [yes, yes, yes, no, no, no, no, no, no, no, no, no];
