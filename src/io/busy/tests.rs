@@ -183,7 +183,7 @@ fn everything_else_is_the_driver_s() {
     let mut fixture = fixture();
     assert_eq!(fixture.busy.stop_signals(), 7);
     assert!(!fixture.busy.shed());
-    let error = fixture.busy.accept().err().expect("nobody");
+    let Err(error) = fixture.busy.accept() else { panic!("nobody is there") };
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
 }
 
