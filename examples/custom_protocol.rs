@@ -20,6 +20,9 @@
 //! asks with none, and brings connections now (u32), connections ever (u64), requests (u64) and the milliseconds that the
 //! server has run (u64). An error brings a code (u8) and a text; the server then closes.
 
+#[path = "shared/address.rs"]
+mod address;
+
 use std::error::Error as _;
 use std::fmt;
 use std::process::ExitCode;
@@ -30,12 +33,14 @@ use clap::{Parser, ValueEnum};
 use wheelhouse::codec::{Decoder, Encoder, Protocol, WriteBuffer};
 use wheelhouse::{Client, Config, Connection, Error, HandlerError, Server, StopReport};
 
+use self::address::address;
+
 /// Tells the time, counts, and answers pings, in a binary protocol.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
     /// Address to listen on; `:8081` is port 8081 on every interface
-    #[arg(long, default_value = "127.0.0.1:8081", value_name = "HOST:PORT")]
+    #[arg(long, default_value = "127.0.0.1:8081", value_name = "HOST:PORT", value_parser = address)]
     addr: String,
 
     /// Ask the server there, instead of being one
@@ -89,9 +94,7 @@ fn serve(args: &Args) -> std::io::Result<StopReport> {
         .idle_timeout(Duration::from_secs(60))
         .packet_timeout(Duration::from_secs(5))
         .stop_on_signals(Duration::from_secs(5));
-    let addr = args.addr.strip_prefix(':').map(|port| format!("0.0.0.0:{port}"));
-    let addr = addr.as_deref().unwrap_or(&args.addr);
-    let server = Server::bind(addr, Wheel)?.config(config).state(World {
+    let server = Server::bind(&args.addr, Wheel)?.config(config).state(World {
         begun: now(),
         connections: 0,
         requests: 0,

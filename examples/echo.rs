@@ -10,6 +10,9 @@
 //! Ctrl-C or SIGTERM stops it gracefully: connections get `--grace` seconds to finish, then the report is printed.
 //! `RUST_LOG=debug` shows every event.
 
+#[path = "shared/address.rs"]
+mod address;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,12 +20,14 @@ use clap::{Parser, ValueEnum};
 use wheelhouse::codec::{BytesCodec, LengthDelimitedCodec, LinesCodec, Protocol};
 use wheelhouse::{Config, Server, StopReport};
 
+use self::address::address;
+
 /// A TCP echo server.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
     /// Address to listen on; `:8080` is port 8080 on every interface
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT", value_parser = address)]
     addr: String,
 
     /// Connections at a time [default: the limit of open files less a reserve]
@@ -89,8 +94,7 @@ where
     if let Some(limit) = args.max_conn {
         config = config.max_connections(limit as usize);
     }
-    let addr = args.addr.strip_prefix(':').map(|port| format!("0.0.0.0:{port}"));
-    let server = Server::bind(addr.as_deref().unwrap_or(&args.addr), protocol)?.config(config);
+    let server = Server::bind(&args.addr, protocol)?.config(config);
     log::info!("listening on {}", server.local_addr());
     server.run(|_, conn| {
         log::info!("{}: {} connected", conn.id(), conn.peer_addr());

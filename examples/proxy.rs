@@ -9,6 +9,9 @@
 //! mark the other side is not read any more, until `on_drain` says that the outbox is nearly empty. The end of one side's
 //! stream ends the other side's output, and the way back stays open (`half_open`). `benches/proxy_memory.sh` measures it.
 
+#[path = "shared/address.rs"]
+mod address;
+
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,12 +20,14 @@ use clap::Parser;
 use wheelhouse::codec::BytesCodec;
 use wheelhouse::{CloseReason, Config, Connection, ConnectionId, Handlers, Server, StopReport};
 
+use self::address::address;
+
 /// A TCP proxy.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
     /// Address to listen on; `:9090` is port 9090 on every interface
-    #[arg(long, default_value = "127.0.0.1:9090", value_name = "HOST:PORT")]
+    #[arg(long, default_value = "127.0.0.1:9090", value_name = "HOST:PORT", value_parser = address)]
     addr: String,
 
     /// Where to pass connections on to
@@ -67,9 +72,7 @@ fn serve(args: &Args) -> std::io::Result<StopReport> {
         .outbox(HIGH_MARK / 4, HIGH_MARK, 4 * HIGH_MARK)
         .write_timeout(None) // a slow reader is what a proxy is patient with
         .stop_on_signals(Duration::from_secs(5));
-    let addr = args.addr.strip_prefix(':').map(|port| format!("0.0.0.0:{port}"));
-    let addr = addr.as_deref().unwrap_or(&args.addr);
-    let server = Server::bind(addr, BytesCodec::new())?.config(config);
+    let server = Server::bind(&args.addr, BytesCodec::new())?.config(config);
     log::info!("listening on {}, passing on to {to}", server.local_addr());
     server.run(move |(), conn| {
         let inside = conn.id();

@@ -10,6 +10,9 @@
 //! is held up by `write` while 100 wait to be sent. So a peer that does not read holds up its own thread and nobody else's,
 //! and a thread that is slow slows its own peer down through TCP. Ctrl-C or SIGTERM ends every `packets()`.
 
+#[path = "shared/address.rs"]
+mod address;
+
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -19,12 +22,14 @@ use clap::Parser;
 use wheelhouse::codec::BytesCodec;
 use wheelhouse::{Config, ConnectionHandle, Server, StopReport, WriteError};
 
+use self::address::address;
+
 /// An echo server with a thread for each connection.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
     /// Address to listen on; `:8080` is port 8080 on every interface
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT", value_parser = address)]
     addr: String,
 
     /// Connections at a time, each of which costs a thread
@@ -52,9 +57,7 @@ fn serve(args: &Args) -> std::io::Result<StopReport> {
         .max_connections(args.max_conn as usize)
         .half_open(true) // the peer's end ends `packets()`; what is still to be answered is answered, then `close`
         .stop_on_signals(Duration::from_secs(5));
-    let addr = args.addr.strip_prefix(':').map(|port| format!("0.0.0.0:{port}"));
-    let addr = addr.as_deref().unwrap_or(&args.addr);
-    let server = Server::bind(addr, BytesCodec::new())?.config(config);
+    let server = Server::bind(&args.addr, BytesCodec::new())?.config(config);
     log::info!("listening on {}", server.local_addr());
     server.run(|_, conn| {
         let handle = conn.handle();

@@ -7,6 +7,9 @@
 //!
 //! Ctrl-C or SIGTERM stops it gracefully: peers are told that the server goes away (1001).
 
+#[path = "shared/address.rs"]
+mod address;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,12 +18,14 @@ use wheelhouse::codec::http::{Response, StatusCode};
 use wheelhouse::codec::websocket::{DeflateOptions, Incoming, Outgoing, Upgrade, WebSocket};
 use wheelhouse::{Config, Connection, HandlerError, Server, SlowConsumers, StopReport};
 
+use self::address::address;
+
 /// A WebSocket echo server.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
     /// Address to listen on; `:8082` is port 8082 on every interface
-    #[arg(long, default_value = "127.0.0.1:8082", value_name = "HOST:PORT")]
+    #[arg(long, default_value = "127.0.0.1:8082", value_name = "HOST:PORT", value_parser = address)]
     addr: String,
 
     /// Send each message to everyone rather than back
@@ -75,8 +80,7 @@ fn serve(args: &Args) -> std::io::Result<StopReport> {
         .stop_on_signals(GRACE)
         .probe_after(Some(PROBE)) // a ping to whoever is silent, and the end if that is not answered
         .idle_timeout(Some(DEAD));
-    let addr = args.addr.strip_prefix(':').map(|port| format!("0.0.0.0:{port}"));
-    let server = Server::bind(addr.as_deref().unwrap_or(&args.addr), protocol)?.config(config);
+    let server = Server::bind(&args.addr, protocol)?.config(config);
     log::info!("listening on {}", server.local_addr());
     let broadcast = args.broadcast;
     server.run(move |_, conn| {

@@ -12,6 +12,8 @@
 //!
 //! The wire format is in `protocol.rs`, the bots are in `bots.rs`.
 
+#[path = "../shared/address.rs"]
+mod address;
 mod bots;
 mod protocol;
 
@@ -26,6 +28,7 @@ use clap::Parser;
 use hdrhistogram::Histogram;
 use wheelhouse::{Config, ConnectionId, HandlerError, Server, SlowConsumers};
 
+use self::address::address;
 use self::bots::Bots;
 use self::protocol::{Game, Move, Snapshot};
 
@@ -39,7 +42,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(5);
 #[command(version)]
 struct Args {
     /// Address to listen on; `:7777` is port 7777 on every interface
-    #[arg(long, default_value = "127.0.0.1:7777", value_name = "HOST:PORT")]
+    #[arg(long, default_value = "127.0.0.1:7777", value_name = "HOST:PORT", value_parser = address)]
     addr: String,
 
     /// Bots that play along
@@ -160,9 +163,7 @@ impl fmt::Display for Lateness {
 }
 
 fn serve(args: &Args) -> io::Result<()> {
-    let addr = args.addr.strip_prefix(':').map(|port| format!("0.0.0.0:{port}"));
-    let addr = addr.as_deref().unwrap_or(&args.addr);
-    let server = Server::bind(addr, Game)?
+    let server = Server::bind(&args.addr, Game)?
         .config(Config::default().stop_on_signals(GRACE))
         .state(World::default());
     let listening = server.local_addr();

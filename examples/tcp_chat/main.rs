@@ -12,6 +12,8 @@
 //! Nobody holds up the rest: who talks too fast is read more slowly, who does not read is dropped, who is silent without
 //! a name is sent away. Ctrl-C or SIGTERM says goodbye to all and stops.
 
+#[path = "../shared/address.rs"]
+mod address;
 mod pace;
 mod room;
 mod words;
@@ -26,6 +28,7 @@ use wheelhouse::{
     CloseReason, Config, Connection, Error, HandlerError, Handlers, Server, StopReport,
 };
 
+use self::address::address;
 use self::room::{Room, Then};
 use self::words::{Lang, Line};
 
@@ -38,7 +41,7 @@ const GRACE: Duration = Duration::from_secs(5);
 #[command(version)]
 struct Args {
     /// Address to listen on; `:8866` is port 8866 on every interface
-    #[arg(long, default_value = "127.0.0.1:8866", value_name = "HOST:PORT")]
+    #[arg(long, default_value = "127.0.0.1:8866", value_name = "HOST:PORT", value_parser = address)]
     addr: String,
 
     /// The language of what the server says
@@ -77,11 +80,10 @@ type Conn<'a> = Connection<'a, LinesCodec, Room>;
 
 fn serve(args: &Args) -> std::io::Result<StopReport> {
     let config = Config::default().max_connections(args.max_conn as usize).stop_on_signals(GRACE);
-    let addr = args.addr.strip_prefix(':').map(|port| format!("0.0.0.0:{port}"));
-    let addr = addr.as_deref().unwrap_or(&args.addr);
     // Lossy: a terminal of another encoding is hard to read, and not sent away.
     let codec = LinesCodec::new(args.max_line as usize).lossy();
-    let server = Server::bind(addr, codec)?.config(config).state(Room::new(args.lang, args.rate));
+    let server =
+        Server::bind(&args.addr, codec)?.config(config).state(Room::new(args.lang, args.rate));
     log::info!("listening on {}", server.local_addr());
     server.run(|room, conn| {
         log::info!("{}: {} connected", conn.id(), conn.peer_addr());

@@ -126,7 +126,9 @@ fn run(args: Args) -> Outcome<()> {
         None => {}
     }
     if args.render {
-        let raw = std::fs::read_to_string(args.out.join("results.json"))?;
+        let path = args.out.join("results.json");
+        let raw = std::fs::read_to_string(&path)
+            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         let report: Report = serde_json::from_str(&raw)?;
         print!("{}", table::text(&report));
         return report.write(&args.out);

@@ -68,6 +68,19 @@ pub(crate) struct Step {
     lag_p99: u64,
 }
 
+impl Step {
+    /// With all that follows from its counts, of `total` offered in `span`, and from the latencies of what was served, of
+    /// what was refused, and of the load itself.
+    fn told(mut self, total: u64, span: Duration, [served, refused, lag]: [&Latencies; 3]) -> Self {
+        self.unanswered = total - self.served - self.late - self.refused;
+        self.goodput = self.served as f64 / span.as_secs_f64();
+        (self.served_p50, self.served_p99) = quantiles(served);
+        (self.refused_p50, self.refused_p99) = quantiles(refused);
+        self.lag_p99 = quantiles(lag).1;
+        self
+    }
+}
+
 /// Where the steps run.
 struct Ground {
     folder: tempfile::TempDir,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
 
-use super::{DEADLINE, Step, quantiles};
+use super::{DEADLINE, Step};
 use crate::Outcome;
 use crate::latency::Latencies;
 use crate::serve::{BUSY, PACKET, SERVED, VERDICT};
@@ -219,13 +219,8 @@ pub(super) fn offer(server: SocketAddr, rate: f64, span: Duration) -> Outcome<St
             break;
         }
     }
-    let Ledger { mut step, latency, refusal, .. } = ledger;
-    step.unanswered = total - step.served - step.late - step.refused;
-    step.goodput = step.served as f64 / span.as_secs_f64();
-    (step.served_p50, step.served_p99) = quantiles(&latency);
-    (step.refused_p50, step.refused_p99) = quantiles(&refusal);
-    step.lag_p99 = quantiles(&lag).1;
-    Ok(step)
+    let Ledger { step, latency, refusal, .. } = ledger;
+    Ok(step.told(total, span, [&latency, &refusal, &lag]))
 }
 
 #[cfg(test)]

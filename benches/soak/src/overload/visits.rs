@@ -10,7 +10,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{DEADLINE, STAY, Step, quantiles};
+use super::{DEADLINE, STAY, Step};
 use crate::Outcome;
 use crate::latency::Latencies;
 use crate::serve::{PACKET, SERVED, VERDICT};
@@ -199,11 +199,6 @@ pub(super) fn offer(server: SocketAddr, rate: f64, span: Duration) -> Outcome<St
             house.look(event.data.u64() as usize)?;
         }
     }
-    let House { mut step, latency, refusal, .. } = house;
-    step.unanswered = total - step.served - step.late - step.refused;
-    step.goodput = step.served as f64 / span.as_secs_f64();
-    (step.served_p50, step.served_p99) = quantiles(&latency);
-    (step.refused_p50, step.refused_p99) = quantiles(&refusal);
-    step.lag_p99 = quantiles(&lag).1;
-    Ok(step)
+    let House { step, latency, refusal, .. } = house;
+    Ok(step.told(total, span, [&latency, &refusal, &lag]))
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+pub(crate) use self::canvas::grouped;
 use self::canvas::{Align, Log, Plot, WIDTH, escaped};
 
 #[path = "../../../versus/src/report/canvas.rs"]
@@ -209,19 +210,6 @@ pub(crate) fn micros(value: f64) -> String {
     }
 }
 
-/// With commas between thousands.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 /// Three digits or so, without zeros that say nothing.
 pub(crate) fn plain(value: f64) -> String {
     let text = match value.abs() {
@@ -249,8 +237,6 @@ mod tests {
         assert_eq!(micros(20.0), "20 µs");
         assert_eq!(plain(1234.5), "1234");
         assert_eq!(plain(0.0), "0");
-        assert_eq!(grouped(1_234_567), "1,234,567");
-        assert_eq!(grouped(123), "123");
         assert_eq!(time_ticks(180.3).last().map(|tick| tick.1.as_str()), Some("180 s"));
         let ticks = time_ticks(3_600.0);
         assert_eq!(ticks.last().map(|tick| tick.1.as_str()), Some("60 min"));

@@ -115,7 +115,7 @@ impl Report {
         let bad = counts[3] + counts[4] + counts[5] + counts[6];
         let errors = self.samples.last().map_or(0, |last| last.errors);
         let title = format!("Soak: {:.0} minutes of good, slow and hostile peers", self.minutes);
-        let (good, bad) = (grouped(good), grouped(bad));
+        let (good, bad) = (grouped(good as f64), grouped(bad as f64));
         let note = format!("{good} replies verified, {bad} bad peers dropped, {errors} errors");
         let sheet = Sheet { title: &title, note: &note, ends: (0.0, end), ticks: time_ticks(end) };
         sheet.draw(&[self.memory(), self.descriptors(), self.latency(), self.cpu()])

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use self::canvas::grouped;
 use crate::Outcome;
 use crate::exact::Counts;
 use crate::machine::Machine;
@@ -132,19 +133,6 @@ fn write(directory: &Path, name: &str, text: &str) -> Outcome<()> {
     let path = directory.join(name);
     fs::write(&path, text)
         .map_err(|error| format!("cannot write {}: {error}", path.display()).into())
-}
-
-/// `12 345 678` with commas.
-pub(crate) fn grouped(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut grouped = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
 
 /// Three digits, whatever the size.
