@@ -285,3 +285,6 @@ where
         self.clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

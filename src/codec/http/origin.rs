@@ -260,6 +260,11 @@ mod tests {
             ("a.test", "https://a.test:443", true),
             ("a.test:8080", "http://a.test:8080", true),
             ("[::1]:9000", "http://[::1]:9000", true),
+            ("a.test", "http://a.test:", true),
+            ("[::1]", "http://[::1]evil", false),
+            ("a.test:1", "http://a.test:+1", false),
+            ("a.test", "ht tp://a.test", false),
+            ("a.test", "://a.test", false),
             ("a.test", "https://a.test:80", false),
             ("a.test:8080", "http://a.test", false),
             ("a.test", "http://b.a.test", false),
@@ -292,6 +297,7 @@ mod tests {
             ("https://*.b.test", "https://d.c.B.test", true),
             ("https://*.b.test", "https://b.test", false),
             ("https://*.b.test", "https://.b.test:1", false),
+            ("https://*.b.test", "https://.b.test", false),
             ("https://*.b.test", "https://cb.test", false),
             ("https://*.b.test", "https://evil/.b.test", false),
             ("https://*.b.test", "https://evil#.b.test", false),
@@ -316,6 +322,9 @@ mod tests {
             assert!(error.to_string().contains("is no origin"), "{pattern}");
         }
         for pattern in ["https://b.test/", "https://*.*.test", "https://b.test:*", "https://a b"] {
+            assert!(Origins::same().allow(pattern).is_err(), "{pattern}");
+        }
+        for pattern in ["https://b[c", "https://b]c", "https://[::1", "https://[::1]c", "a b://c"] {
             assert!(Origins::same().allow(pattern).is_err(), "{pattern}");
         }
     }

@@ -238,6 +238,15 @@ mod tests {
     }
 
     #[test]
+    fn families_stand_one_behind_the_other() {
+        let page = Metrics::new().gauge("x", "An x.", 1).gauges("y", "Ys.", "of", [("a", -2)]);
+        assert_eq!(
+            page.to_string(),
+            "# HELP x An x.\n# TYPE x gauge\nx 1\n# HELP y Ys.\n# TYPE y gauge\ny{of=\"a\"} -2\n"
+        );
+    }
+
+    #[test]
     #[should_panic(expected = "\"2x\" is no name for Prometheus")]
     fn a_name_that_is_none_is_a_mistake() {
         let _ = Metrics::new().gauge("2x", "", 1);

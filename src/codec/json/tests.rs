@@ -146,6 +146,30 @@ fn a_line_that_comes_a_byte_at_a_time_is_searched_and_parsed_once() {
 }
 
 #[test]
+fn the_shortest_packet_is_as_long_as_every_one_is_taken_for() {
+    assert_eq!(JsonLines::<Value>::new(10).frame_len(&json!(0)), written(&[json!(0)]).len());
+}
+
+#[test]
+fn text_is_gathered_by_every_way_to_write_it() {
+    let mut dst = BytesMut::new();
+    let mut gathered = Gathered::new(&mut dst);
+    assert_eq!(gathered.write(b"two").unwrap(), 3);
+    gathered.write_all(b" words").unwrap();
+    gathered.flush().unwrap();
+    assert_eq!(dst, "two words");
+}
+
+#[test]
+fn an_error_names_its_source_where_it_has_one() {
+    use std::error::Error as _;
+    let unread = decode_whole(&mut JsonLines::<Value>::new(10), b"{\n").error();
+    assert!(unread.source().is_some_and(|source| source.is::<serde_json::Error>()), "{unread}");
+    let too_long = decode_whole(&mut JsonLines::<Value>::new(1), b"123\n").error();
+    assert!(too_long.source().is_none(), "{too_long}");
+}
+
+#[test]
 fn text_is_whole_wherever_the_pieces_that_it_is_written_in_end() {
     for len in 0..300 {
         let packet = vec![json!("a".repeat(len)), json!([1, {"b": null}]), json!("c".repeat(len))];
