@@ -135,6 +135,51 @@ fn the_bit_is_for_the_first_frame_of_a_message() {
 }
 
 #[test]
+fn fragments_that_are_not_compressed_stand_beside_those_that_are() {
+    let [mut server, mut client] = pair(DeflateOptions::new().min_len(1));
+    let mut stream = stream_of(&mut server, &[Message::from("Hello")]);
+    stream.extend([frame(0x01, b"Hel"), frame(0x80, b"lo")].concat());
+    stream.extend(stream_of(&mut server, &[Message::from("Hello")]));
+    assert_eq!(decode_pieces(&mut client, &stream, &[1]).complete(), vec![hello(); 3]);
+}
+
+#[test]
+fn what_is_inflated_does_not_count_with_what_is_to_come() {
+    let options = DeflateOptions::new();
+    let [mut server, mut client] = pair(options);
+    client.settings = Settings::new(1_000, 1_000, 10);
+    let message = Message::from(vec![7; 1_000]);
+    let whole = stream_of(&mut server, std::slice::from_ref(&message));
+    let (front, back) = whole[2..].split_at(whole.len() - 3);
+    let stream = [frame(0x42, front), frame(0x80, back)].concat();
+    let outcome = decode_pieces(&mut client, &stream, &[]);
+    assert_eq!(outcome.complete(), [Incoming::Message(message)]);
+}
+
+/// Where what a piece has room for is just what there is, nothing is left behind, and nothing else is waited for.
+#[test]
+fn messages_of_about_a_piece_are_whole() {
+    let mut rng = fastrand::Rng::with_seed(7);
+    let noise: Vec<u8> = std::iter::repeat_with(|| rng.u8(..)).take(PIECE + 300).collect();
+    let mut made = std::collections::BTreeSet::new();
+    for len in PIECE - 300..PIECE + 300 {
+        let [mut server, mut client] = pair(DeflateOptions::new().level(1));
+        let messages = [Message::from(vec![0; len]), Message::from(noise[..len].to_vec())];
+        let stream = stream_of(&mut server, &messages);
+        made.insert(stream.len());
+        let expected: Vec<_> = messages.into_iter().map(Incoming::Message).collect();
+        assert_eq!(decode_pieces(&mut client, &stream, &[]).complete(), expected, "{len} bytes");
+    }
+    assert!(made.len() > 500, "the lengths of what was made differ");
+}
+
+#[test]
+fn a_level_is_one_that_there_is() {
+    let options = DeflateOptions::new();
+    assert_eq!([0, 1, 9, 10].map(|level| options.level(level).level), [1, 1, 9, 9]);
+}
+
+#[test]
 fn short_messages_go_as_they_are() {
     let [mut server, _] = pair(DeflateOptions::new().min_len(6));
     assert_eq!(stream_of(&mut server, &[Message::from("Hello")]), b"\x81\x05Hello");

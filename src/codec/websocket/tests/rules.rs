@@ -239,3 +239,23 @@ fn what_cannot_be_sent_is_refused_by_name() {
     assert_eq!(error.to_string(), "a reason of 124 bytes for closing; it may have 123");
     assert!(dst.is_drained() && server.framing.ending().is_none());
 }
+
+#[test]
+fn codes_and_errors_read_well() {
+    use std::error::Error as _;
+
+    assert_eq!(u16::from(CloseCode::SERVICE_RESTART), 1012);
+    assert_eq!(CloseFrame::from(CloseCode::NORMAL).to_string(), "1000");
+    assert_eq!(CloseFrame::new(CloseCode::NORMAL, "done").to_string(), "1000: done");
+
+    for (opcode, name) in [(0x08, "close"), (0x09, "ping"), (0x0a, "pong")] {
+        let error = decode_whole(&mut Frames::server(), &masked(opcode, b"")).error();
+        assert!(error.to_string().contains(name), "{error}");
+        assert!(error.source().is_none());
+    }
+    let why = std::io::Error::other("there is none");
+    let error = WebSocketError::NoRandomness(why);
+    assert!(error.source().is_some_and(|source| source.to_string() == "there is none"));
+    let http = crate::codec::http::Request::parse(b"GET\r\n\r\n").expect_err("no target");
+    assert!(WebSocketError::Http(http).source().is_some());
+}
