@@ -370,3 +370,6 @@ impl Inbound {
 fn is_broken(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Protocol(Box::new(error))
 }
+
+#[cfg(test)]
+mod tests;

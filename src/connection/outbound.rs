@@ -306,3 +306,6 @@ fn is_refused<Packet>(
 ) -> Result<(), WriteError<Packet>> {
     Err(WriteError::Encode(Box::new(error)))
 }
+
+#[cfg(test)]
+mod tests;

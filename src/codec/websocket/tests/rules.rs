@@ -1,5 +1,8 @@
 //! Everything that a peer may do wrong, and the code with which it is told.
 
+use std::collections::BTreeSet;
+
+use super::super::Text;
 use super::*;
 
 /// The server's error, and the close frame that it has for the peer.
@@ -69,6 +72,7 @@ fn fragments_follow_each_other() {
 #[test]
 fn lengths_have_one_form() {
     assert_refused(b"\x82\xfe\x00\x7dkey!", 1002, "125 written in 2 bytes");
+    assert_refused(b"\x82\xfe\x00\x01key!1", 1002, "1 written in 2 bytes");
     assert_refused(b"\x82\xff\0\0\0\0\0\0\xff\xffkey!", 1002, "65535 written in 8 bytes");
     assert_refused(b"\x82\xff\xff\xff\xff\xff\xff\xff\xff\xffkey!", 1002, "top bit");
 }
@@ -258,4 +262,27 @@ fn codes_and_errors_read_well() {
     assert!(error.source().is_some_and(|source| source.to_string() == "there is none"));
     let http = crate::codec::http::Request::parse(b"GET\r\n\r\n").expect_err("no target");
     assert!(WebSocketError::Http(http).source().is_some());
+}
+
+#[test]
+fn a_text_is_its_characters_whoever_asks() {
+    let text = Text::from_static("né");
+    let (as_str, as_bytes): (&str, &[u8]) = (text.as_ref(), text.as_ref());
+    assert_eq!((as_str, as_bytes), ("né", "né".as_bytes()));
+    assert!(text == "né" && text == *"né" && text != "ne" && text != *"ne");
+    assert_eq!((format!("{text}"), format!("{text:?}")), ("né".to_owned(), "\"né\"".to_owned()));
+    assert_eq!(String::from(text.clone()), "né");
+
+    let message = Message::text(text);
+    assert_eq!((message.as_text(), message.len(), message.is_empty()), (Some("né"), 3, false));
+    assert_eq!(message.into_bytes(), "né".as_bytes());
+    assert_eq!(Message::binary(b"n".to_vec()).as_text(), None);
+    assert!(Message::text("").is_empty() && Message::text(Text::new()).is_empty());
+}
+
+#[test]
+fn no_two_masks_are_the_same() {
+    let mut client = Frames::client();
+    let keys: BTreeSet<Bytes> = (0..1_000).map(|_| client.encoded("?").slice(2..6)).collect();
+    assert!(keys.len() > 990, "{} of 1,000 are different", keys.len());
 }
