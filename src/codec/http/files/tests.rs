@@ -161,8 +161,12 @@ fn a_folder_over_its_limits_is_refused() {
     assert!(matches!(error, FilesError::TooLarge { max: 99, .. }), "{error}");
     let error = Files::load_within(&folder.0, 100, 2).unwrap_err();
     assert!(matches!(error, FilesError::TooMany { max: 2 }), "{error}");
+    assert!(error.to_string().contains("more than the maximum of 2 files"), "{error}");
+    assert!(std::error::Error::source(&error).is_none());
     let error = Files::load(folder.0.join("none")).unwrap_err();
     assert!(matches!(error, FilesError::Io { .. }), "{error}");
+    let source = std::error::Error::source(&error).expect("what the system said");
+    assert!(source.is::<std::io::Error>(), "{error}");
 }
 
 #[cfg(unix)]

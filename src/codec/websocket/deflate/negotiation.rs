@@ -252,6 +252,10 @@ mod tests {
             "unknown",
             "server_no_context_takeover=1",
             "server_no_context_takeover; server_no_context_takeover",
+            "client_no_context_takeover; client_no_context_takeover",
+            "server_max_window_bits=9; server_max_window_bits=9",
+            "client_max_window_bits=9; client_max_window_bits=9",
+            "client_max_window_bits; client_max_window_bits",
             "server_max_window_bits",
             "server_max_window_bits=7",
             "server_max_window_bits=16",
@@ -264,6 +268,18 @@ mod tests {
             let header = format!("permessage-deflate; {parameters}");
             assert_eq!(choice(DeflateOptions::new(), &header), None, "{header}");
         }
+    }
+
+    #[test]
+    fn an_offer_says_no_more_than_it_has_to() {
+        let offer = |options| Agreement::offer_text(options);
+        let widest = offer(DeflateOptions::new());
+        assert_eq!(widest, "permessage-deflate; client_max_window_bits");
+        let narrow = offer(DeflateOptions::new().window_bits(14));
+        assert_eq!(
+            narrow,
+            "permessage-deflate; server_max_window_bits=14; client_max_window_bits=14"
+        );
     }
 
     #[test]

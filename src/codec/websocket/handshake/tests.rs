@@ -34,6 +34,8 @@ fn the_key_of_the_standard_gets_the_answer_of_the_standard() {
 fn the_request_of_the_standard_is_in_order() {
     let request = Request::parse(SAMPLE.as_bytes()).unwrap();
     assert!(Upgrade::is_wanted(&request));
+    let page = Request::parse(SAMPLE.replace("Upgrade: websocket\r\n", "").as_bytes()).unwrap();
+    assert!(!Upgrade::is_wanted(&page));
     let accept = upgrade(SAMPLE).unwrap().accept().subprotocol("superchat");
     assert_eq!(accept.chosen(), Some("superchat"));
     let answer = written(|dst| accept.encode(dst));
@@ -99,11 +101,13 @@ fn a_key_is_sixteen_bytes_in_their_one_form() {
 }
 
 #[test]
-fn another_version_is_told_which_one_there_is() {
+fn another_version_or_method_is_told_which_one_there_is() {
     let error = sample_with("Version: 13", "Version: 7").unwrap_err();
     let response = error.response();
     assert_eq!(response.headers()[header::SEC_WEBSOCKET_VERSION], "13");
     assert_eq!(response.headers()[header::UPGRADE], "websocket");
+    let method = sample_with("GET", "POST").unwrap_err().response();
+    assert_eq!(method.headers()[header::ALLOW], "GET");
 }
 
 #[test]
@@ -159,6 +163,7 @@ fn both_sides_agree_with_each_other() {
         .header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("8"));
     let request = Request::parse(written(|dst| offer.encode(dst)).as_bytes()).unwrap();
     assert_eq!(request.target(), "/chat?room=1");
+    assert_eq!(request.origin(), Some("http://server.example.com"));
     assert!(request.is_same_origin());
     let upgrade = Upgrade::from_request(&request).unwrap();
     assert!(upgrade.subprotocols().eq(["chat.v2", "chat"]));

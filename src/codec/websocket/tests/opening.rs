@@ -145,8 +145,10 @@ fn once_it_is_open_frames_speak() {
     assert_eq!(read(&mut server, &mut src), text("Hello"));
     assert!(!server.holds_partial());
 
-    let told = WebSocket::new().upgraded().farewell(CloseReason::Shutdown).expect("last words");
+    let mut leaving = WebSocket::new().upgraded();
+    let told = leaving.farewell(CloseReason::Shutdown).expect("last words");
     assert_eq!(told[..4], [0x88, 2, 0x03, 0xe9], "1001");
+    assert_eq!(leaving.ending(), Some(CloseReason::Local));
     src.extend_from_slice(&masked(0x88, &1000_u16.to_be_bytes()));
     assert_eq!(read(&mut server, &mut src), closed(1000, ""));
     assert!(!server.is_silent(), "it has an end to tell");

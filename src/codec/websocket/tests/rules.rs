@@ -242,6 +242,11 @@ fn what_cannot_be_sent_is_refused_by_name() {
     let error = server.framing.encode_close(&close, &mut dst).expect_err("a long reason");
     assert_eq!(error.to_string(), "a reason of 124 bytes for closing; it may have 123");
     assert!(dst.is_drained() && server.framing.ending().is_none());
+
+    server.framing.encode_control(super::super::frame::PING, &[0; 125], &mut dst).expect("it fits");
+    let close = CloseFrame::new(CloseCode::NORMAL, "r".repeat(123));
+    server.framing.encode_close(&close, &mut dst).expect("it fits");
+    assert_eq!(dst.queued(), 2 * (2 + 125));
 }
 
 #[test]
