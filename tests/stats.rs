@@ -126,6 +126,7 @@ fn errors_are_counted_by_blame() {
     let so_far = stats(&mut reactor);
     assert_eq!((so_far.accepted, so_far.connected), (7, 0));
     assert_eq!((so_far.open, so_far.closed), (0, 8));
+    assert_eq!(so_far.errors_dropped, 0, "one waits with each connection, where there is room");
 }
 
 #[test]

@@ -233,6 +233,21 @@ fn a_connections_timers_die_with_it() {
 }
 
 #[test]
+fn a_timer_that_has_fired_leaves_the_others_to_die_with_their_connection() {
+    let (mut reactor, peer) = with_peer(|_, conn| {
+        conn.after(Duration::ZERO, |log: &mut Log, _| log.push("fired".into()));
+        conn.after(PATIENCE, |log: &mut Log, _| log.push("too late".into()));
+        conn.handlers().on_closed(|log, _, _| log.push("closed".into()))
+    });
+    turn_until(&mut reactor, 1);
+    assert_eq!(reactor.server().stats().timers, 1);
+    drop(peer);
+    turn_until(&mut reactor, 2);
+    assert_eq!(*reactor.state(), ["fired", "closed"]);
+    assert_eq!(reactor.server().stats().timers, 0);
+}
+
+#[test]
 fn a_connections_timer_may_cancel_itself_and_be_cancelled() {
     let (mut reactor, mut peer) = with_peer(|_, conn| {
         let never = conn.after(ms(30), |log: &mut Log, _| log.push("never".into()));
