@@ -50,6 +50,7 @@ fn a_request_is_answered_once_and_then_there_are_frames() {
     assert!(!client.is_stateless(), "it masks");
     let said = write(&mut client, "hello, too").expect("it is open");
     assert_eq!(said[1] & 0x80, 0x80);
+    assert_eq!(client.frame_len(&Outgoing::Ping(Bytes::new())), 2 + 4, "with its mask");
     assert_eq!(read(&mut server, &mut BytesMut::from(&said[..])), text("hello, too"));
 }
 
@@ -59,7 +60,14 @@ fn an_offer_is_not_for_a_connection_from_which_something_has_come() {
     let mut src = BytesMut::from("GET / HTTP/1.1\r\n");
     assert!(matches!(server.decode(&mut src), Ok(None)));
     let offer = Offer::random("h", "/").expect("an offer");
-    assert!(write(&mut server, offer).is_err_and(|error| error.contains("the first thing")));
+    let late = write(&mut server, offer.clone()).expect_err("half a request has come");
+    assert!(late.contains("the first thing"), "{late}");
+
+    src.extend_from_slice(b"Host: h\r\n\r\n");
+    assert!(matches!(read(&mut server, &mut src), Incoming::Request(_)));
+    write(&mut server, Response::new(StatusCode::OK)).expect("it is waited for");
+    let late = write(&mut server, offer).expect_err("a request has come and gone");
+    assert!(late.contains("the first thing"), "{late}");
 }
 
 #[test]
@@ -123,6 +131,9 @@ fn before_it_is_open_http_speaks() {
     write(&mut server, page).expect("it is waited for");
     assert!(!server.is_silent(), "it has an end to tell");
     assert_eq!(server.ending(), Some(CloseReason::Local), "as HTTP/1.0 has it");
+    let twice = server.encode(Response::new(StatusCode::OK).into(), &mut WriteBuffer::new());
+    let error = twice.expect_err("nothing waits for it");
+    assert!(std::error::Error::source(&error).is_some(), "{error}");
 
     let mut server = WebSocket::new().codec();
     assert!(matches!(server.decode(&mut BytesMut::from("GET / HTTP/1.1\r\n")), Ok(None)));
@@ -140,7 +151,7 @@ fn once_it_is_open_frames_speak() {
     assert!(matches!(server.decode(&mut src), Ok(None)));
     assert!(server.holds_partial() && !server.is_silent());
     assert!(server.take_reply().is_some_and(|pong| *pong == *b"\x8a\x01?"));
-    assert!(server.is_silent());
+    assert!(server.is_silent() && server.is_stateless());
     src.extend_from_slice(&masked(0x80, b"lo"));
     assert_eq!(read(&mut server, &mut src), text("Hello"));
     assert!(!server.holds_partial());

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::super::Text;
+use super::super::{HandshakeError, Text};
 use super::*;
+use crate::codec::http::StatusCode;
 
 /// The server's error, and the close frame that it has for the peer.
 fn refused(server: &mut Frames, stream: &[u8]) -> WebSocketError {
@@ -267,6 +268,8 @@ fn codes_and_errors_read_well() {
     assert!(error.source().is_some_and(|source| source.to_string() == "there is none"));
     let http = crate::codec::http::Request::parse(b"GET\r\n\r\n").expect_err("no target");
     assert!(WebSocketError::Http(http).source().is_some());
+    let refused = HandshakeError::Refused { status: StatusCode::NOT_FOUND };
+    assert!(WebSocketError::Handshake(refused).source().is_some());
 }
 
 #[test]
