@@ -11,9 +11,9 @@ by side, each behind `if the environment says so`: `match mutant() { 17 => a - b
 taken out again, by the lines that the compiler complains of. Then the test programs run, once for each mutant, its module's
 tests first. The last lines are a table; target/mutants/results.txt has a line for each mutant.
 
-What cannot stand beside the code (constants, functions that return `impl Trait`, chains of `let`) is named at the end: that
-is for `cargo mutants --re`. A mutant that is caught by the other files of tests/ alone is told apart from those that the
-unit tests and the simulated network catch, which are the ones that .cargo/mutants.toml runs.
+What cannot stand beside the code (constants, functions that return `impl Trait`, chains of `let`) is "apart" in that file:
+it is for `cargo mutants --re`. "alone" stands where the unit tests and the simulated network, which are what
+.cargo/mutants.toml runs, let a mutant pass, and only another file of tests/ caught it.
 """
 
 import collections

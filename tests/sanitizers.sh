@@ -51,7 +51,7 @@ valgrind)
     # Their megabytes and 100,000 packets take longer, fifty times as slow, than the tests have patience for.
     skip+=(many_wake_ups_are_few_turns what_was_left_between_two_turns_is_one_wake_up
         what_came_while_others_filled_the_outbox_is_handled_once_it_drains
-        the_outboxs_marks_spare_an_answering_handler_every_refusal)
+        the_outboxs_marks_spare_an_answering_handler_every_refusal every_packet_of_64_threads_arrives_once_and_in_order)
     ;;
 *)
     echo "there is address, thread and valgrind; not $mode" >&2
