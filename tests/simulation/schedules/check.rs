@@ -36,7 +36,7 @@ impl<const SPEAKS: bool> Schedule<SPEAKS> {
         self.check_output();
         if let Some(sleep) = idle.filter(|_| !self.sim.is_stopped()) {
             self.check_backlog(sleep);
-            self.check_idle();
+            self.check_idle(sleep);
         }
     }
 
@@ -129,7 +129,7 @@ impl<const SPEAKS: bool> Schedule<SPEAKS> {
     }
 
     /// With nothing under way to the loop, it has left nothing undone.
-    fn check_idle(&mut self) {
+    fn check_idle(&mut self, sleep: Sleep) {
         let elapsed = self.sim.elapsed();
         let (world, mut server) = self.sim.reactor().parts();
         let now = server.now();
@@ -153,7 +153,9 @@ impl<const SPEAKS: bool> Schedule<SPEAKS> {
             let (far, model) = (&self.fars[at], &self.sim.state().models[&id]);
             if far.is_open {
                 self.require(queued == 0, || format!("{id}: {queued} bytes wait for an open peer"));
-                if open {
+                // It may have overslept, and be about to look once more.
+                let looks_again = matches!(sleep, Sleep::AtMost(limit) if limit <= GRAIN);
+                if open && !looks_again {
                     self.check_probe(id, far, elapsed);
                 }
             }
