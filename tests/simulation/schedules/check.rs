@@ -113,7 +113,7 @@ impl<const SPEAKS: bool> Schedule<SPEAKS> {
                 format!("{id}: {closed:?}, and no last word has come")
             });
         }
-        if closed == Some(CloseReason::Peer) && !model.left_packets {
+        if closed == Some(CloseReason::Peer) && !model.left_packets && !model.shed {
             let sent = far.whole();
             let is_over = far.ended || far.has_quit();
             self.require(is_over, || format!("{id}: {closed:?}, and the peer has not ended"));

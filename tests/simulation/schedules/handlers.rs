@@ -35,7 +35,9 @@ impl<const SPEAKS: bool> World<SPEAKS> {
         let handlers = handlers
             .on_error(|w: &mut Self, conn, error| {
                 w.enter("on_error", Some(conn.id()));
-                w.model(conn.id()).late |= matches!(error, Error::Late(_));
+                let model = w.model(conn.id());
+                model.late |= matches!(error, Error::Late(_));
+                model.shed |= matches!(error, Error::SlowConsumer { .. });
                 w.act_and_leave(conn);
             })
             .on_drain(|w, conn| {

@@ -65,6 +65,8 @@ pub(crate) struct Model<const SPEAKS: bool> {
     pub(super) panicked: bool,
     /// A deadline ended it.
     pub(crate) late: bool,
+    /// It was told that the server dropped it for what it kept waiting, its inbox along with it.
+    pub(crate) shed: bool,
     /// `on_closed` did not empty the inbox.
     pub(crate) left_packets: bool,
     pub(crate) handle: Option<ConnectionHandle<Wire<SPEAKS>>>,
