@@ -263,7 +263,7 @@ def main():
             print(f"\r{done} of {len(left)}", end="", flush=True)
             if how == "survived":
                 print(f"\rsurvived: {mutant['name']}", flush=True)
-    lines = [f"{told[mutant['id']]:<24} {mutant['name']}" for mutant in mutants]
+    lines = [f"{told[mutant['id']]:<26} {mutant['name']}" for mutant in mutants]
     (OUT / "results.txt").write_text("\n".join(lines) + "\n")
     print("\n" + "\n".join(f"{count:6} {how}" for how, count in collections.Counter(told.values()).most_common()))
 

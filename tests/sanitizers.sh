@@ -47,7 +47,7 @@ valgrind)
     watch="valgrind -q --track-fds=yes --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=99"
     export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=$watch
     cargo=(cargo)
-    tests=(broadcast channels facts handles lifecycle limits mid_batch outbound panics reasons stats stop timers)
+    tests=("${integration[@]}")
     # Their megabytes and 100,000 packets take longer, fifty times as slow, than the tests have patience for.
     skip+=(many_wake_ups_are_few_turns what_was_left_between_two_turns_is_one_wake_up
         what_came_while_others_filled_the_outbox_is_handled_once_it_drains
