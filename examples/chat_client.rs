@@ -77,7 +77,8 @@ fn chat(args: Args) -> Result<(), Failure> {
         }
         None => Box::new(print_plainly),
     };
-    let (reader, writer) = connect(&args)?; // nobody there at the start is an error, not a wait
+    // Nobody there at the start is an error, not a wait.
+    let (reader, writer) = connect(&args).map_err(|error| format!("{}: {error}", args.addr))?;
     let line = Arc::new(Line::new(writer));
     let (tell_end, ended) = mpsc::channel();
     let hearer = Hearer {

@@ -153,7 +153,8 @@ fn now() -> Instant {
 // The client.
 
 fn ask(server: &str, command: Command) -> Result<String, Box<dyn std::error::Error>> {
-    let mut client = Client::connect(server, WheelCodec::<Response>::new())?;
+    let mut client = Client::connect(server, WheelCodec::<Response>::new())
+        .map_err(|error| format!("{server}: {error}"))?;
     client.set_read_timeout(Some(Duration::from_secs(5)));
     let request = match command {
         Command::Time => Request::Time,

@@ -272,7 +272,7 @@ fn a_bad_argument_is_exit_code_2_and_says_which() {
 }
 
 #[test]
-fn a_port_in_use_is_exit_code_1_and_one_line() {
+fn an_address_that_cannot_be_had_is_exit_code_1_and_one_line() {
     let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let taken = holder.local_addr().expect("an address").to_string();
     for (name, _) in SERVERS {
@@ -283,13 +283,14 @@ fn a_port_in_use_is_exit_code_1_and_one_line() {
         one_line_of_failure(name, &taken, Program::start(name, &args).end());
     }
     drop(holder); // and now nobody listens there
-    one_line_of_failure(
-        "chat_client",
-        &taken,
-        Program::start("chat_client", &["--addr", &taken]).end(),
-    );
-    let args = ["--connect", &taken, "ping"];
-    one_line_of_failure("custom_protocol", &taken, Program::start("custom_protocol", &args).end());
+    for address in [&*taken, "nonsense"] {
+        for (client, args) in [
+            ("chat_client", &["--addr", address][..]),
+            ("custom_protocol", &["--connect", address, "ping"]),
+        ] {
+            one_line_of_failure(client, address, Program::start(client, args).end());
+        }
+    }
 }
 
 fn one_line_of_failure(name: &str, address: &str, ended: Ended) {
