@@ -375,7 +375,7 @@ impl<In, Out: Message> Encoder<Out> for WheelCodec<In> {
         HEADER + message.body_len() + CHECKSUM
     }
 
-    fn is_stateless(&self) -> bool {
+    fn is_stateless(&self, _packet: &Out) -> bool {
         true
     }
 }

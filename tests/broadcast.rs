@@ -223,7 +223,7 @@ impl Encoder<Bytes> for CountedCodec {
         Ok(())
     }
 
-    fn is_stateless(&self) -> bool {
+    fn is_stateless(&self, _packet: &Bytes) -> bool {
         self.number.is_none()
     }
 }

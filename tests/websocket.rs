@@ -338,6 +338,42 @@ fn a_broadcast_reaches_all_who_have_become_websockets() {
 }
 
 #[test]
+fn a_pong_goes_to_who_asked_and_not_with_a_broadcast() {
+    let running = serve(WebSocket::new(), Config::default());
+    let (mut asking, mut other) = (upgraded(running.addr), upgraded(running.addr));
+    asking.write_all(b"\x89\x83\0\0\0\0you\x81\x83\0\0\0\0all").expect("the server reads");
+    for (peer, expected) in
+        [(&mut other, &b"\x81\x06to all"[..]), (&mut asking, b"\x8a\x03you\x81\x06to all")]
+    {
+        let mut heard = vec![0; expected.len()];
+        peer.read_exact(&mut heard).expect("what is told to all");
+        assert_eq!(heard.escape_ascii().to_string(), expected.escape_ascii().to_string());
+    }
+}
+
+#[test]
+fn a_close_that_is_broadcast_ends_each_connection() {
+    let running = serve(WebSocket::new(), Config::default());
+    let mut clients = [connect(running.addr), connect(running.addr), connect(running.addr)];
+    let sent = running.handle.run(|(), server| {
+        let close = CloseFrame::new(CloseCode::SERVICE_RESTART, "back soon");
+        let told = server.broadcast(close.into(), SlowConsumers::Skip);
+        let after = server.broadcast("nothing may follow".into(), SlowConsumers::Skip);
+        (told.sent, after.sent)
+    });
+    assert_eq!(sent.expect("a loop that runs"), (3, 0));
+    for client in &mut clients {
+        let told = closed(CloseCode::SERVICE_RESTART, "back soon");
+        assert_eq!(client.read().expect("a close"), told);
+        assert_eq!(client.read().expect("the end"), None);
+    }
+    drop(clients);
+    for _ in 0..3 {
+        assert_eq!(ended(&running), CloseReason::Local);
+    }
+}
+
+#[test]
 fn a_servers_loop_is_a_client_too() {
     let running = serve(WebSocket::new(), Config::default());
     let target = running.addr;

@@ -61,7 +61,7 @@ impl Encoder<Snapshot> for GameCodec {
         4 + seen.len()
     }
 
-    fn is_stateless(&self) -> bool {
+    fn is_stateless(&self, _packet: &Snapshot) -> bool {
         true // one encoding serves all players
     }
 }

@@ -63,7 +63,7 @@ impl Encoder<Bytes> for BytesCodec {
         packet.len()
     }
 
-    fn is_stateless(&self) -> bool {
+    fn is_stateless(&self, _packet: &Bytes) -> bool {
         true
     }
 }
@@ -88,6 +88,9 @@ mod tests {
         assert_eq!(Encoder::<Bytes>::frame_len(&codec, &packet), packet.len());
         let stream = encode_all(&mut codec, [packet.clone()]).expect("bytes are never refused");
         assert_eq!(stream, packet);
-        assert!(codec.is_stateless(), "one encoding serves every connection of a broadcast");
+        assert!(
+            codec.is_stateless(&Bytes::new()),
+            "one encoding serves every connection of a broadcast"
+        );
     }
 }

@@ -149,7 +149,7 @@ impl Encoder<Bytes> for DelimiterCodec {
         packet.len() + self.delimiter.bytes().len()
     }
 
-    fn is_stateless(&self) -> bool {
+    fn is_stateless(&self, _packet: &Bytes) -> bool {
         true
     }
 }

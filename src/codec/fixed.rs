@@ -72,7 +72,7 @@ impl Encoder<Bytes> for FixedLengthCodec {
         packet.len()
     }
 
-    fn is_stateless(&self) -> bool {
+    fn is_stateless(&self, _packet: &Bytes) -> bool {
         true
     }
 }
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn one_encoding_serves_every_connection() {
-        assert!(FixedLengthCodec::new(4).is_stateless());
+        assert!(FixedLengthCodec::new(4).is_stateless(&Bytes::new()));
     }
 
     #[test]

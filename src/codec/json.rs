@@ -150,7 +150,7 @@ impl<T, P: Serialize> Encoder<P> for JsonLines<T> {
         "0\n".len()
     }
 
-    fn is_stateless(&self) -> bool {
+    fn is_stateless(&self, _packet: &P) -> bool {
         true
     }
 }

@@ -329,7 +329,7 @@ impl Encoder<Bytes> for LengthDelimitedCodec {
         if self.is_plain { PLAIN_HEADER + packet.len() } else { self.frame_len_any(packet) }
     }
 
-    fn is_stateless(&self) -> bool {
+    fn is_stateless(&self, _packet: &Bytes) -> bool {
         true
     }
 }

@@ -138,7 +138,7 @@ impl<T: AsRef<str>> Encoder<T> for LinesCodec {
         packet.as_ref().len() + self.end.len()
     }
 
-    fn is_stateless(&self) -> bool {
+    fn is_stateless(&self, _packet: &T) -> bool {
         true
     }
 }

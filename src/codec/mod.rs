@@ -59,7 +59,8 @@
 //! [`farewell`](Decoder::farewell) and [`probe`](Decoder::probe) name. They go between two packets, never into one, and
 //! ahead of the packets that a lagging peer keeps waiting; they have room outside the outbox's cap, so they are neither
 //! refused nor kept waiting where a peer lags. At most one reply waits at a time, so a peer that asks without end and never
-//! reads costs no memory.
+//! reads costs no memory. Only a packet that the decoder was blocked for ([`Decoder::is_blocked`]) is never passed by any of
+//! this: it may be what makes the rest another protocol's, as the answer does that opens a WebSocket.
 //!
 //! # What it must do
 //!
@@ -219,9 +220,10 @@ pub trait Encoder<Packet> {
         0
     }
 
-    /// Whether this codec's bytes for a packet depend on the packet alone, so that one encoding serves every connection
-    /// of a broadcast. `false` by default: each connection then encodes for itself.
-    fn is_stateless(&self) -> bool {
+    /// Whether this packet's bytes depend on the packet alone, and writing it leaves this codec as it is, so that one
+    /// encoding serves every connection of a broadcast. `false` by default: each connection then encodes for itself.
+    fn is_stateless(&self, packet: &Packet) -> bool {
+        let _ = packet;
         false
     }
 }

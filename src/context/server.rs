@@ -131,7 +131,7 @@ impl<'a, P: Protocol, S> ServerRef<'a, P, S> {
 
     /// Queues a packet for every connection that is open for writing.
     ///
-    /// With a stateless codec it is encoded once, and all outboxes share the bytes.
+    /// Where the codec says that the packet is stateless, it is encoded once, and all outboxes share the bytes.
     pub fn broadcast(&mut self, packet: P::Out, slow: SlowConsumers) -> Broadcast
     where
         P::Out: Clone,
@@ -209,7 +209,7 @@ impl<'a, P: Protocol, S> ServerRef<'a, P, S> {
         if conn.generation != id.generation() || !conn.state.is_writable() {
             return Err(WriteError::Closed(()));
         }
-        if !conn.codec.is_stateless() {
+        if !conn.codec.is_stateless(packet) {
             return registry.write(id, packet.clone()).map_err(|error| match error {
                 WriteError::Full(_) => WriteError::Full(()),
                 WriteError::Encode(source) => WriteError::Encode(source),

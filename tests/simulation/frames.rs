@@ -60,7 +60,7 @@ impl Encoder<Bytes> for Frames {
         2 + packet.len()
     }
 
-    fn is_stateless(&self) -> bool {
+    fn is_stateless(&self, _packet: &Bytes) -> bool {
         self.stateless
     }
 }

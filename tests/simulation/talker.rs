@@ -96,7 +96,7 @@ impl Encoder<Bytes> for Talker {
         packet.len() + 1
     }
 
-    fn is_stateless(&self) -> bool {
-        true
+    fn is_stateless(&self, _packet: &Bytes) -> bool {
+        !self.asked
     }
 }

@@ -250,8 +250,10 @@ impl Encoder<Outgoing> for WebSocketCodec {
         }
     }
 
+    /// A close is each connection's own: nothing may follow it there.
     #[inline]
-    fn is_stateless(&self) -> bool {
-        self.opening.is_none() && self.framing.is_stateless()
+    fn is_stateless(&self, packet: &Outgoing) -> bool {
+        let ends = matches!(packet, Outgoing::Close(_));
+        !ends && self.opening.is_none() && self.framing.is_stateless()
     }
 }

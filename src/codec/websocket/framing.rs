@@ -237,6 +237,7 @@ impl Framing {
         frame::header_size(payload, is_masked) + payload
     }
 
+    /// Whether a message's frame is the same for every peer.
     pub(super) fn is_stateless(&self) -> bool {
         self.rare.as_ref().is_none_or(|rare| rare.is_stateless())
     }

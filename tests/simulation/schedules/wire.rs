@@ -140,7 +140,7 @@ impl<const SPEAKS: bool> Encoder<Bytes> for Wire<SPEAKS> {
     }
 
     /// A packet that answers is this codec's to encode: it ends the wait.
-    fn is_stateless(&self) -> bool {
-        self.frames.is_stateless() && !self.asked
+    fn is_stateless(&self, packet: &Bytes) -> bool {
+        self.frames.is_stateless(packet) && !self.asked
     }
 }

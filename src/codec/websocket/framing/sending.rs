@@ -78,8 +78,9 @@ impl Rare {
 
     // Writing.
 
+    /// Not with pongs owed: they go with the next message, and are this peer's alone.
     pub(super) fn is_stateless(&self) -> bool {
-        self.role() == Role::Server && self.life == Life::Open && self.deflate.is_none()
+        self.role() == Role::Server && self.deflate.is_none() && self.is_silent()
     }
 
     #[inline(never)]

@@ -26,7 +26,9 @@ fn a_request_is_answered_once_and_then_there_are_frames() {
     assert_eq!(write(&mut server, "early"), Err(open.to_owned()));
     let response = Response::new(StatusCode::OK);
     assert!(write(&mut server, response.clone()).is_err_and(|error| error.contains(unasked)));
-    assert!(!server.is_stateless() && server.probe().is_none() && !server.is_blocked());
+    assert!(
+        !server.is_stateless(&"early".into()) && server.probe().is_none() && !server.is_blocked()
+    );
 
     let offer = Offer::random("h", "/ws").expect("an offer");
     let request = write(&mut client, offer.clone()).expect("the first packet");
@@ -37,7 +39,7 @@ fn a_request_is_answered_once_and_then_there_are_frames() {
     assert!(late.contains("the first thing"), "{late}");
     let accept = Upgrade::from_request(&request).expect("in order").accept();
     let accepted = write(&mut server, accept.clone()).expect("it is waited for");
-    assert!(!server.is_blocked() && server.is_stateless());
+    assert!(!server.is_blocked() && server.is_stateless(&"hello".into()));
     assert_eq!(write(&mut server, accept), Err("no request waits for an answer".to_owned()));
     assert!(write(&mut server, response).is_err_and(|error| error.contains(unasked)));
 
@@ -47,7 +49,7 @@ fn a_request_is_answered_once_and_then_there_are_frames() {
     assert!(matches!(read(&mut client, &mut src), Incoming::Accepted(_)));
     assert_eq!(read(&mut client, &mut src), text("hello"));
     assert!(write(&mut client, offer).is_err_and(|error| error.contains("the first thing")));
-    assert!(!client.is_stateless(), "it masks");
+    assert!(!client.is_stateless(&"hello".into()), "it masks");
     let said = write(&mut client, "hello, too").expect("it is open");
     assert_eq!(said[1] & 0x80, 0x80);
     assert_eq!(client.frame_len(&Outgoing::Ping(Bytes::new())), 2 + 4, "with its mask");
@@ -150,8 +152,10 @@ fn once_it_is_open_frames_speak() {
     let mut src = BytesMut::from(&[masked(0x01, b"Hel"), masked(0x89, b"?")].concat()[..]);
     assert!(matches!(server.decode(&mut src), Ok(None)));
     assert!(server.holds_partial() && !server.is_silent());
+    assert!(!server.is_stateless(&"hello".into()), "its pong would go to all");
     assert!(server.take_reply().is_some_and(|pong| *pong == *b"\x8a\x01?"));
-    assert!(server.is_silent() && server.is_stateless());
+    assert!(server.is_silent() && server.is_stateless(&"hello".into()));
+    assert!(!server.is_stateless(&CloseCode::NORMAL.into()), "each has its own end");
     src.extend_from_slice(&masked(0x80, b"lo"));
     assert_eq!(read(&mut server, &mut src), text("Hello"));
     assert!(!server.holds_partial());
