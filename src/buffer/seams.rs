@@ -15,8 +15,10 @@ pub(super) struct Seams {
     starts: VecDeque<u64>,
     /// Bytes that have been sent.
     sent: u64,
-    /// Where the last interjection ends.
+    /// Where the last interjection ends, or the pin that came after it.
     interjected: u64,
+    /// Nothing may come in before this: what stands here changes how the rest is read.
+    pinned: u64,
 }
 
 impl Seams {
@@ -50,6 +52,17 @@ impl Seams {
         self.interjected = end;
     }
 
+    /// Nothing is to come in before the end of the `queued` bytes, until they have gone.
+    pub(super) fn pin(&mut self, queued: usize) {
+        self.pinned = self.sent + queued as u64;
+        self.interjected = self.pinned;
+    }
+
+    pub(super) fn is_pinned(&self) -> bool {
+        self.pinned > self.sent
+    }
+
+    /// Whether the last interjection still waits, or one would have to.
     #[inline]
     pub(super) fn has_interjection(&self) -> bool {
         self.interjected > self.sent
@@ -77,6 +90,7 @@ impl Seams {
     pub(super) fn clear(&mut self) {
         self.sent = 0;
         self.interjected = 0;
+        self.pinned = 0;
         if !self.starts.is_empty() {
             self.starts.clear();
             self.starts.shrink_to(KEEP);
@@ -120,5 +134,23 @@ mod tests {
         assert_eq!(seams.cost(), 0);
         seams.consume(6);
         assert!(!seams.has_interjection());
+    }
+
+    #[test]
+    fn a_pin_holds_until_its_last_byte_has_gone() {
+        let mut seams = Seams::default(); // and a packet of five bytes
+        seams.note(5); // and one of four
+        assert!(!seams.is_pinned());
+        seams.pin(9);
+        assert!(seams.is_pinned() && seams.has_interjection());
+        seams.consume(8);
+        assert!(seams.is_pinned() && seams.has_interjection());
+        seams.consume(1);
+        assert!(!seams.is_pinned() && !seams.has_interjection());
+        seams.pin(0);
+        assert!(!seams.is_pinned(), "all has gone");
+        seams.pin(3);
+        seams.clear();
+        assert!(!seams.is_pinned() && !seams.has_interjection());
     }
 }

@@ -161,7 +161,16 @@ impl WriteBuffer {
         self.segments.insert(index, bytes);
     }
 
-    /// Whether what was put in between still waits.
+    /// Nothing is to be put ahead of what waits now, nor is it to be dropped for something else.
+    pub(crate) fn pin(&mut self) {
+        self.seams.pin(self.queued());
+    }
+
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.seams.is_pinned()
+    }
+
+    /// Whether what was put in between still waits, or would have to.
     #[inline]
     pub(crate) fn has_interjection(&self) -> bool {
         self.seams.has_interjection()

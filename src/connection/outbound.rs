@@ -162,7 +162,20 @@ impl Outbound {
         self.settle(marks, pool);
     }
 
-    /// Whether the last interjection still waits for the peer.
+    /// Nothing is to go ahead of what waits now.
+    #[cold]
+    pub(crate) fn pin(&mut self) {
+        if let Some(buffer) = self.buffer.as_mut() {
+            buffer.pin();
+        }
+    }
+
+    /// Whether something waits that nothing is to go ahead of.
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.buffer.as_ref().is_some_and(|buffer| buffer.is_pinned())
+    }
+
+    /// Whether the last interjection still waits for the peer, or the next would have to.
     #[inline]
     pub(crate) fn has_interjection(&self) -> bool {
         self.buffer.as_ref().is_some_and(|buffer| buffer.has_interjection())

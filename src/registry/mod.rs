@@ -315,9 +315,13 @@ impl<P: Protocol, S> Registry<P, S> {
             return Err(self.write_failed(error));
         }
         self.stats.packets_out += 1;
+        let unblocked = was_blocked && !conn.codec.is_blocked();
+        if P::Codec::SPEAKS && unblocked {
+            // The answer that was waited for: what the protocol says by itself from now on may make no sense before it.
+            conn.outbound.pin();
+        }
         // What the connection being served writes to itself is flushed right after its batch.
         if !conn.duty.serving {
-            let unblocked = was_blocked && !conn.codec.is_blocked();
             self.list_written(id, unblocked);
         }
         if self.config.max_queued_bytes.is_some() {

@@ -89,8 +89,12 @@ impl<P: Protocol, S> Registry<P, S> {
         if !conn.state.is_writable() || conn.state.is_connecting() {
             return false;
         }
+        let is_pinned = conn.outbound.is_pinned();
+        if is_pinned && reason == CloseReason::SlowConsumer {
+            return false; // no words without the answer that they follow, and that is not read
+        }
         let Some(Some(bytes)) = self.ask(id, |codec| codec.farewell(reason)) else { return false };
-        if matches!(reason, CloseReason::Peer | CloseReason::SlowConsumer) {
+        if !is_pinned && matches!(reason, CloseReason::Peer | CloseReason::SlowConsumer) {
             let conn = &mut self.conns[id.slot()];
             let before = conn.outbound.queued();
             conn.outbound.shed_unbegun(&self.config.outbox, &mut self.pool);

@@ -283,6 +283,47 @@ fn a_blocked_decoder_waits_for_its_answer_and_then_goes_on() {
 }
 
 #[test]
+fn nothing_goes_ahead_of_an_answer_that_was_waited_for() {
+    let mut sim = talking(Config::default().probe_after(Duration::from_secs(3)));
+    let peer = sim.connect();
+    peer.window(3);
+    peer.send("first\nask\nping 1\n"); // all three are echoed or answered, and wait
+    sim.run_until_idle();
+    sim.run_for(Duration::from_secs(5));
+    peer.window("st\nas".len());
+    sim.run_until_idle();
+    peer.window(usize::MAX);
+    sim.run_until_idle();
+    assert_eq!(text(&peer.received()), "first\nask\npong 1\n", "and no question meanwhile");
+    peer.send("ask\nping 2\nquit\n");
+    peer.window(0);
+    sim.run_until_idle();
+    peer.window(usize::MAX);
+    sim.run_until_idle();
+    let last = "first\nask\npong 1\nask\nbye: the peer closed\n";
+    assert_eq!(text(&peer.received()), last, "last words drop no such answer");
+    assert_eq!(sim.server().stats().queued_bytes, 0);
+}
+
+#[test]
+fn a_peer_too_slow_for_the_answer_it_asked_for_hears_no_last_words() {
+    let mut sim = talking(Config::default().outbox(10, 20, 40));
+    let peer = sim.connect();
+    peer.window(1);
+    peer.send("ask\n");
+    sim.run_until_idle();
+    let packet = Bytes::from_static(b"fifteen letters");
+    for _ in 0..3 {
+        sim.server().broadcast(packet.clone(), SlowConsumers::Disconnect);
+        sim.run_until_idle();
+    }
+    assert_eq!(sim.state().reasons(), [CloseReason::SlowConsumer]);
+    assert!(peer.was_reset());
+    assert_eq!(text(&peer.received()), "a");
+    assert_eq!(sim.server().stats().queued_bytes, 0);
+}
+
+#[test]
 fn a_question_that_came_before_there_was_a_handler_reaches_it() {
     let mut sim = Simulation::builder(Talker::default()).start(|(), conn| conn.handlers());
     let peer = sim.connect();
