@@ -76,7 +76,7 @@ impl Http {
         self
     }
 
-    /// The most headers of a request: 64 by default, and 16,384 at most.
+    /// The most headers of a request: 64 by default, and 16,384 at most; of names that were chosen to collide, some 6,000.
     #[must_use]
     pub fn max_headers(mut self, headers: usize) -> Self {
         self.limits.headers = headers.min(Limits::MOST_HEADERS) as u16;

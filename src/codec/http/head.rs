@@ -41,7 +41,7 @@ impl Limits {
     /// `A / HTTP/1.0` and two line ends. With less, an empty line in front would count or not by how it was split.
     pub(crate) const SHORTEST: usize = 16;
 
-    /// The most headers that a limit can allow: what a map of headers holds, and some room.
+    /// The most headers that a limit can allow: what a map of headers holds, if not too many of them collide.
     pub(crate) const MOST_HEADERS: usize = 16_384;
 
     /// The longest request line, without its end.

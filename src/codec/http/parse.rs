@@ -25,6 +25,7 @@ pub(super) fn request(head: &[u8], headers: usize) -> Result<Request> {
     check_target(&method, target)?;
     let headers = header_map(parsed.headers)?;
     check_host(&headers, version)?;
+    check_authority(target, &headers)?;
     let has_body = has_body(&headers, version)?;
     let keep_alive = !has_body && wants_keep_alive(&headers, version);
     Ok(Request { method, target: target.into(), version, headers, has_body, keep_alive })
@@ -41,6 +42,8 @@ fn syntax(error: httparse::Error) -> HttpError {
 }
 
 /// All values are slices of one copy: the head itself stays with the buffer that it came in.
+///
+/// A map of many names that collide, as only somebody who means to can send them, refuses to grow at some 6,000.
 fn header_map(parsed: &[httparse::Header<'_>]) -> Result<HeaderMap> {
     let all: Vec<u8> = parsed.iter().flat_map(|header| header.value).copied().collect();
     let mut values = Bytes::from(all);
@@ -52,7 +55,8 @@ fn header_map(parsed: &[httparse::Header<'_>]) -> Result<HeaderMap> {
             HeaderValue::from_maybe_shared(values.split_to(parsed.value.len())).map_err(|_| {
                 HttpError::malformed("has a control character in the value of a header")
             })?;
-        map.append(name, value);
+        map.try_append(name, value)
+            .map_err(|_| HttpError::malformed("has headers whose names were chosen to collide"))?;
     }
     Ok(map)
 }
@@ -93,6 +97,23 @@ fn check_host(headers: &HeaderMap, version: Version) -> Result<()> {
         Ok(())
     } else {
         Err(HttpError::malformed("has a Host header that is no host's name"))
+    }
+}
+
+/// RFC 9112, section 3.2: where the target names the host, the Host header names the same. Of two, a proxy may go by one
+/// and this side by the other.
+fn check_authority(target: &str, headers: &HeaderMap) -> Result<()> {
+    let absolute = Some(target).filter(|target| !target.starts_with('/'));
+    let Some((_, rest)) = absolute.and_then(|target| target.split_once("://")) else {
+        return Ok(());
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    match headers.get(header::HOST) {
+        Some(named) if !named.as_bytes().eq_ignore_ascii_case(host.as_bytes()) => {
+            Err(HttpError::malformed("has a Host header that is not the host of its target"))
+        }
+        _ => Ok(()),
     }
 }
 

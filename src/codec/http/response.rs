@@ -150,10 +150,16 @@ impl Response {
         if has_content(self.status) {
             put(dst, format_args!("content-length: {}\r\n", self.body.len()));
         }
-        if !keeps_alive {
-            put_header(dst, &header::CONNECTION, b"close");
-        } else if framing.is_1_0 {
-            put_header(dst, &header::CONNECTION, b"keep-alive");
+        // RFC 9110, section 7.8: an Upgrade header comes with the option of its name.
+        let upgrades = self.headers.contains_key(header::UPGRADE) && !framing.is_1_0;
+        let options: Option<&[u8]> = match (keeps_alive, upgrades) {
+            (true, true) => Some(b"upgrade"),
+            (true, false) => framing.is_1_0.then_some(b"keep-alive"),
+            (false, true) => Some(b"upgrade, close"),
+            (false, false) => Some(b"close"),
+        };
+        if let Some(options) = options {
+            put_header(dst, &header::CONNECTION, options);
         }
         dst.put_slice(b"\r\n");
         if self.body_len(framing) > 0 {

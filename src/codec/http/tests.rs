@@ -144,9 +144,9 @@ fn paths_of_all_forms_of_targets() {
         ("/a/../b?q=c", "/a/../b", Some("c")),
         ("//evil.test/x", "//evil.test/x", None),
         ("/x?q=http://a/b", "/x", Some("http://a/b")),
-        ("http://a.test", "/", None),
-        ("http://a.test/b?q=c", "/b", Some("c")),
-        ("HTTPS://a.test?q=c", "/", Some("c")),
+        ("http://a", "/", None),
+        ("http://a/b?q=c", "/b", Some("c")),
+        ("HTTPS://A?q=c", "/", Some("c")),
     ] {
         let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
         let request = Request::parse(head.as_bytes()).unwrap();
@@ -155,6 +155,27 @@ fn paths_of_all_forms_of_targets() {
     assert_eq!(decoded(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")[0].path(), "*");
     let request = Request::parse(b"GET /%ff HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     assert_eq!(request.decoded_path(), None);
+}
+
+#[test]
+fn a_target_and_a_host_header_name_one_host() {
+    let parse = |target: &str, host: &str| {
+        Request::parse(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())
+    };
+    for (target, host) in [
+        ("http://good.test/ws", "good.test"),
+        ("http://Good.test:81/ws", "gooD.test:81"),
+        ("http://user@good.test?q", "good.test"),
+        ("/http://evil.test/", "good.test"),
+    ] {
+        assert_eq!(parse(target, host).unwrap().host(), Some(host), "{target}");
+    }
+    for target in
+        ["http://evil.test/ws", "http://good.test:81/", "http://good.test@evil.test/", "http:///"]
+    {
+        let error = parse(target, "good.test").unwrap_err();
+        assert!(error.to_string().contains("not the host of its target"), "{target}: {error}");
+    }
 }
 
 #[test]
@@ -250,6 +271,19 @@ fn a_response_cannot_frame_itself_or_bring_more_headers_than_it_says() {
     let (_, text) = answered(&with_headers("Host: a\r\n"), response);
     assert!(text.contains("content-length: 1\r\n") && text.contains("x-fine: a\r\n"), "{text}");
     assert!(!text.contains("chunked") && !text.contains("upgrade"), "{text}");
+    let response =
+        Response::new(StatusCode::UPGRADE_REQUIRED).header("upgrade", "websocket").unwrap();
+    for (head, option) in [
+        (&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..], "connection: upgrade\r\n"),
+        (
+            b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+            "connection: upgrade, close\r\n",
+        ),
+        (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "connection: keep-alive\r\n"),
+    ] {
+        let (_, text) = answered(head, response.clone());
+        assert!(text.contains("\r\nupgrade: websocket\r\n") && text.contains(option), "{text}");
+    }
     for value in ["a\r\nset-cookie: b", "a\nb", "a\rb", "a\0b"] {
         assert!(Response::new(StatusCode::OK).header("x-user", value).is_err());
     }

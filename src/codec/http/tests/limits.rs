@@ -1,5 +1,7 @@
 //! The limits on a head: what is at one passes, what is over it is refused by the first byte too many.
 
+use std::hash::{Hash, Hasher};
+
 use super::*;
 
 #[test]
@@ -89,4 +91,51 @@ fn a_header_may_be_longer_than_a_request_line() {
     let stream = with_headers(&format!("Host: a\r\nA: {}\r\n", "b".repeat(200)));
     let outcome = assert_split_is_unseen(&Answering::with(http), &stream, &[1]);
     assert_eq!(outcome.complete().len(), 1);
+}
+
+/// FNV-1a, as a map of headers hashes.
+struct Fnv(u64);
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Whether its place is one of 16 among the 32,768 of the largest map.
+fn collides(name: &str) -> bool {
+    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+    HeaderName::from_bytes(name.as_bytes()).unwrap().hash(&mut hasher);
+    hasher.finish() & 0x7fff < 16
+}
+
+#[test]
+fn names_that_were_chosen_to_collide_are_refused() {
+    let (mut colliding, mut others) = (Vec::new(), Vec::new());
+    for number in 0.. {
+        let name = format!("x{number:x}");
+        match collides(&name) {
+            true => colliding.push(name),
+            false if others.len() < 12_000 => others.push(name),
+            false => {}
+        }
+        if colliding.len() == 400 {
+            break;
+        }
+    }
+    let plain: String = others.iter().map(|name| format!("{name}:\r\n")).collect();
+    let all: String = others.iter().chain(&colliding).map(|name| format!("{name}:\r\n")).collect();
+    let decode = |lines: &str| {
+        let mut codec = Http::new().max_headers(16_384).max_head(1 << 20).codec();
+        codec.decode(&mut BytesMut::from(&with_headers(&format!("Host: a\r\n{lines}"))[..]))
+    };
+    assert!(decode(&plain).expect("names as they come").is_some());
+    let refused = decode(&all).expect_err("the map would have to grow beyond its largest");
+    assert!(refused.to_string().contains("chosen to collide"), "{refused}");
 }
