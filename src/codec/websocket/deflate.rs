@@ -111,7 +111,8 @@ impl Deflate {
         out: &mut BytesMut,
         max: usize,
     ) -> Result<(), WebSocketError> {
-        let bits = self.incoming.window_bits;
+        // There is no window of 8 bits; in one of 9 the same comes out.
+        let bits = self.incoming.window_bits.max(9);
         let decompress =
             self.decompress.get_or_insert_with(|| Decompress::new_with_window_bits(false, bits));
         inflate_all(decompress, payload, out, max)?;

@@ -94,7 +94,7 @@ impl Agreement {
             // The compressor has no window of 8 bits.
             (server_window >= 9).then_some(())?;
             let client_window = match asked.client_window {
-                Some(asked) => asked.unwrap_or(15).min(options.window_bits).max(9),
+                Some(asked) => asked.unwrap_or(15).min(options.window_bits),
                 None => 15,
             };
             Some(Self {
@@ -223,6 +223,11 @@ mod tests {
                 default,
                 "permessage-deflate; client_max_window_bits=9; client_no_context_takeover",
                 Some("permessage-deflate; client_no_context_takeover; client_max_window_bits=9"),
+            ),
+            (
+                default,
+                "permessage-deflate; client_max_window_bits=8", // and no more than it said
+                Some("permessage-deflate; client_max_window_bits=8"),
             ),
             (
                 narrow,

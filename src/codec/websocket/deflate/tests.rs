@@ -111,6 +111,26 @@ fn a_bomb_goes_off_inside_the_limit() {
 }
 
 #[test]
+fn a_message_at_the_maximum_may_grow_by_being_compressed() {
+    let mut rng = fastrand::Rng::with_seed(7);
+    for (len, fits) in [(1_000, true), (1_001, false), (100_000, true), (100_001, false)] {
+        let noise =
+            Message::from(std::iter::repeat_with(|| rng.u8(..)).take(len).collect::<Vec<_>>());
+        let [mut server, mut client] = pair(DeflateOptions::new());
+        client.settings = Settings::new(len - usize::from(!fits), usize::MAX, 10);
+        let stream = stream_of(&mut server, std::slice::from_ref(&noise));
+        assert!(stream.len() > len + 4, "{} bytes on the wire", stream.len());
+        let outcome = decode_pieces(&mut client, &stream, &[]);
+        assert_eq!(outcome.packets == [Incoming::Message(noise)], fits, "{len} bytes");
+    }
+    let [_, mut client] = pair(DeflateOptions::new());
+    client.settings = Settings::new(1_000, usize::MAX, 10);
+    let announced = [0xc2, 126, 0x10, 0x00]; // 4,096 bytes, none of which has come
+    let error = decode_pieces(&mut client, &announced, &[]).error();
+    assert!(matches!(error, WebSocketError::MessageTooLong { len: 4_096, max: 1_000 }), "{error}");
+}
+
+#[test]
 fn what_is_not_deflate_or_not_text_is_1007() {
     for payload in [&b"\xff\xff\xff"[..], b"\x07\x07\x07\x07"] {
         let [_, mut client] = pair(DeflateOptions::new());

@@ -208,7 +208,11 @@ fn check_fits(
         (false, None) => 0,
     };
     let len = before.saturating_add(header.len);
-    if len > settings.max_message as u64 {
+    // What does not compress grows by some bytes; what is inflated is held against the maximum itself.
+    let is_compressed =
+        header.first & frame::RSV1 != 0 || begun.is_some_and(Assembly::is_compressed);
+    let growth = if is_compressed { settings.max_message / 64 + 64 } else { 0 };
+    if len > settings.max_message.saturating_add(growth) as u64 {
         return Err(WebSocketError::MessageTooLong { len, max: settings.max_message });
     }
     if header.len > settings.max_frame as u64 {
