@@ -16,7 +16,7 @@ use crate::codec::sniff::{Hint, looks_like};
 
 const END: &[u8] = b"\r\n\r\n";
 
-/// The most bytes of an answer's head.
+/// The most bytes of an answer's head, and of those of interim ones before it.
 const MAX_ANSWER: usize = 16 * 1024;
 
 /// The most headers of an answer.
@@ -32,6 +32,8 @@ pub struct Offer {
     extensions: Option<HeaderValue>,
     headers: HeaderMap,
     scan: Scan,
+    /// Bytes of interim answers.
+    interim: usize,
 }
 
 /// What the server has agreed to.
@@ -76,6 +78,7 @@ impl Offer {
             extensions: None,
             headers: HeaderMap::new(),
             scan: Scan::default(),
+            interim: 0,
         })
     }
 
@@ -135,16 +138,31 @@ impl Offer {
         dst.put_slice(b"\r\n");
     }
 
-    /// Takes the server's answer off the front of `src`, once it has come; what stands behind it is frames.
+    /// Takes the server's answer off the front of `src`, once it has come; what stands behind it is frames. Interim answers
+    /// (RFC 9110, section 15.2) are passed over.
     ///
     /// # Errors
     ///
     /// When the server refuses, or answers something else than it must, or more than 16 KiB.
     pub fn read_answer(&mut self, src: &mut BytesMut) -> Result<Option<Answer>, HandshakeError> {
-        let window = &src[..src.len().min(MAX_ANSWER)];
+        while let Some(len) = self.find_head(src)? {
+            let answer = self.judge(&src[..len])?;
+            src.advance(len);
+            if answer.is_some() {
+                return Ok(answer);
+            }
+            self.interim += len;
+        }
+        Ok(None)
+    }
+
+    /// The length of the head at the front.
+    fn find_head(&mut self, src: &[u8]) -> Result<Option<usize>, HandshakeError> {
+        let most = MAX_ANSWER - self.interim;
+        let window = &src[..src.len().min(most)];
         let find = |new: &[u8]| memmem::find(new, END);
         let Some(end) = self.scan.find(window, END.len(), find) else {
-            if window.len() == MAX_ANSWER {
+            if window.len() == most {
                 return Err(HandshakeError::TooLong { max: MAX_ANSWER });
             }
             if window.len() >= 5 && !window.starts_with(b"HTTP/") {
@@ -152,13 +170,11 @@ impl Offer {
             }
             return Ok(None);
         };
-        let len = end + END.len();
-        let answer = self.judge(&src[..len])?;
-        src.advance(len);
-        Ok(Some(answer))
+        Ok(Some(end + END.len()))
     }
 
-    fn judge(&self, head: &[u8]) -> Result<Answer, HandshakeError> {
+    /// `None` for an interim answer.
+    fn judge(&self, head: &[u8]) -> Result<Option<Answer>, HandshakeError> {
         let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut parsed = httparse::Response::new(&mut slots);
         let not_http = || HandshakeError::NotHttp { looks_like: None };
@@ -172,7 +188,8 @@ impl Offer {
         let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
         let status = status.ok_or_else(not_http)?;
         if status != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(HandshakeError::Refused { status });
+            let interim = status.is_informational();
+            return if interim { Ok(None) } else { Err(HandshakeError::Refused { status }) };
         }
         let mut headers = HeaderMap::with_capacity(parsed.headers.len());
         for parsed in parsed.headers {
@@ -180,7 +197,7 @@ impl Offer {
             let value = HeaderValue::from_bytes(parsed.value).map_err(|_| not_http())?;
             headers.append(name, value);
         }
-        self.check(&headers)
+        self.check(&headers).map(Some)
     }
 
     fn check(&self, headers: &HeaderMap) -> Result<Answer, HandshakeError> {

@@ -216,6 +216,28 @@ fn a_server_that_refuses_is_quoted() {
 }
 
 #[test]
+fn interim_answers_are_passed_over_and_bounded() {
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n";
+    let whole = format!("{hints}HTTP/1.1 100 Continue\r\n\r\n{AGREED}\r\n\u{1}\u{2}hi");
+    let (mut offer, mut src) = (offer(), BytesMut::new());
+    let mut answer = None;
+    for &byte in whole.as_bytes() {
+        src.extend_from_slice(&[byte]);
+        answer = answer.or(offer.read_answer(&mut src).unwrap());
+        if answer.is_some() {
+            break;
+        }
+    }
+    assert!(answer.is_some() && src.is_empty(), "as soon as it is whole: {src:?}");
+
+    let refused = answered(&mut self::offer(), &format!("{hints}HTTP/1.1 404 x\r\n\r\n"));
+    let status = StatusCode::NOT_FOUND;
+    assert_eq!(refused, Err(HandshakeError::Refused { status }));
+    let without_end = answered(&mut self::offer(), &hints.repeat(16 * 1024 / hints.len() + 1));
+    assert_eq!(without_end, Err(HandshakeError::TooLong { max: 16 * 1024 }));
+}
+
+#[test]
 fn an_answer_without_end_is_bounded() {
     let head = format!("HTTP/1.1 101 x\r\nA: {}", "a".repeat(16 * 1024));
     assert_eq!(answered(&mut offer(), &head), Err(HandshakeError::TooLong { max: 16 * 1024 }));
