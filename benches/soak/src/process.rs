@@ -30,11 +30,16 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts it, and returns when it listens. What it says on stderr goes to a file in `directory`.
-    pub(crate) fn start(service: Service, core: Option<usize>, directory: &Path) -> Outcome<Self> {
+    pub(crate) fn start(
+        service: Service,
+        core: Option<usize>,
+        directory: &Path,
+        arguments: &[String],
+    ) -> Outcome<Self> {
         fs::create_dir_all(directory)?;
         let complaints = directory.join(format!("{}.log", service.name()));
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["serve", service.name(), "--directory"]).arg(directory);
+        command.args(["serve", service.name(), "--directory"]).arg(directory).args(arguments);
         if let Some(core) = core {
             command.args(["--core", &core.to_string()]);
         }

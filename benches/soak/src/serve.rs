@@ -92,6 +92,9 @@ pub(crate) struct Args {
     directory: PathBuf,
     #[arg(long)]
     core: Option<usize>,
+    /// The work of a request, as it was measured for all servers of the run
+    #[arg(long, value_name = "ROUNDS", default_value_t = 0)]
+    work: u64,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome<()> {
@@ -103,8 +106,8 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
         Service::Lines => echo(LinesCodec::new(LONGEST)),
         Service::Length => echo(LengthDelimitedCodec::new(LONGEST)),
         Service::Chat => chat(args),
-        Service::Refusing => refusing(),
-        Service::Patient => patient(),
+        Service::Refusing => refusing(Spin::of(args.work)),
+        Service::Patient => patient(Spin::of(args.work)),
         Service::Visits => visits(),
     }
 }
@@ -163,9 +166,8 @@ fn reply(request: &Bytes, verdict: u8) -> Bytes {
 }
 
 /// Each request is worked on when it is read. What is too much waits in the sockets, where nobody sees how long.
-fn patient() -> Outcome<()> {
+fn patient(spin: Spin) -> Outcome<()> {
     let server = Server::bind("127.0.0.1:0", FixedLengthCodec::new(PACKET))?.config(config());
-    let spin = Spin::lasting(WORK);
     announce(server.local_addr());
     server.run(move |_, conn| {
         conn.handlers().on_read(move |_, conn, request| {
@@ -221,8 +223,7 @@ fn is_enough(waiting: usize, cost: u64) -> bool {
     waiting as u128 * u128::from(cost) >= BUDGET.as_nanos()
 }
 
-fn refusing() -> Outcome<()> {
-    let spin = Spin::lasting(WORK);
+fn refusing(spin: Spin) -> Outcome<()> {
     let cost = WORK.as_nanos() as u64;
     let desk = Desk { spin, waiting: VecDeque::new(), cost, is_at_work: false };
     let server = Server::bind("127.0.0.1:0", FixedLengthCodec::new(PACKET))?.config(config());

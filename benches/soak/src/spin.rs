@@ -20,6 +20,15 @@ impl Spin {
         Self { rounds: u64::try_from(rounds).unwrap_or(u64::MAX).max(1) }
     }
 
+    /// As a process that measures nothing is told by the one that did.
+    pub(crate) fn of(rounds: u64) -> Self {
+        Self { rounds }
+    }
+
+    pub(crate) fn rounds(self) -> u64 {
+        self.rounds
+    }
+
     pub(crate) fn work(self) {
         turn(self.rounds);
     }
@@ -45,6 +54,7 @@ mod tests {
     #[test]
     fn longer_work_has_more_rounds() {
         let (short, long) = (Duration::from_micros(10), Duration::from_millis(1));
-        assert!(Spin::lasting(long).rounds > Spin::lasting(short).rounds);
+        assert!(Spin::lasting(long).rounds() > Spin::lasting(short).rounds());
+        assert_eq!(Spin::of(7).rounds(), 7);
     }
 }

@@ -56,7 +56,8 @@ fn three_seconds_of_soak_hold() {
 #[test]
 fn a_short_overload_measures_every_step() {
     let (path, text) = out("overload");
-    let (held, said) = soak(&["overload", "--step-ms", "100", "--no-verdict", "--out", &text]);
+    let (held, said) =
+        soak(&["overload", "--step-ms", "100", "--rounds", "1", "--no-verdict", "--out", &text]);
     assert!(held, "{said}");
     let report = json(&path.join("overload.json"));
     assert!(report["capacity"].as_f64() > Some(0.0), "{said}");

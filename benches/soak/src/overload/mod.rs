@@ -14,7 +14,8 @@ use crate::Outcome;
 use crate::latency::Latencies;
 use crate::process::{self, Server};
 use crate::progress::Progress;
-use crate::serve::{Service, VISITORS};
+use crate::serve::{Service, VISITORS, WORK};
+use crate::spin::Spin;
 use crate::stop::Stop;
 
 mod report;
@@ -36,9 +37,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", default_value = "target/overload")]
     out: PathBuf,
     /// How long each step is
-    #[arg(long, value_name = "MILLISECONDS", default_value_t = 3_000)]
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 2_000)]
     #[arg(value_parser = clap::value_parser!(u64).range(50..=60_000))]
     step_ms: u64,
+    /// How often each step is made; the one of median goodput counts
+    #[arg(long, value_name = "TIMES", default_value_t = 5)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
     /// Measures and draws, but does not fail where goodput or latency miss their bounds: for machines that are not quiet
     #[arg(long)]
     no_verdict: bool,
@@ -85,12 +90,15 @@ impl Step {
 struct Ground {
     folder: tempfile::TempDir,
     cores: Option<(usize, usize)>,
+    /// The work of a request: the same for all servers, on whatever the machine is doing when they start.
+    work: Spin,
     stop: Stop,
 }
 
 impl Ground {
     fn server(&self, service: Service) -> Outcome<Server> {
-        Server::start(service, self.cores.map(|cores| cores.0), self.folder.path())
+        let work = ["--work".to_owned(), self.work.rounds().to_string()];
+        Server::start(service, self.cores.map(|cores| cores.0), self.folder.path(), &work)
     }
 }
 
@@ -100,25 +108,37 @@ pub(crate) fn run(args: &Args) -> Outcome<bool> {
     process::raise_descriptors()?;
     std::fs::create_dir_all(&args.out)?;
     let cores = process::two_cores();
-    let ground = Ground { folder: tempfile::tempdir()?, cores, stop };
     // The servers choose their core themselves: what they are started by may keep to the other.
     cores.map_or(Ok(()), |(_, load)| process::pin(load))?;
+    let work = Spin::lasting(WORK);
+    let ground = Ground { folder: tempfile::tempdir()?, cores, work, stop };
 
     let span = Duration::from_millis(args.step_ms);
     let each = span.as_secs_f64() + 0.3;
-    let mut progress = Progress::new((LOADS.len() as f64 * 3.0 + 1.0) * each);
-    progress.begin("capacity", "", each);
-    let capacity = capacity(&ground, span)?;
+    let mut progress =
+        Progress::new((LOADS.len() as f64 * 3.0 + 1.0) * f64::from(args.rounds) * each);
+    let mut capacities = Vec::new();
+    for _ in 0..args.rounds {
+        progress.begin("capacity", "", each);
+        capacities.push(capacity(&ground, span)?);
+    }
+    let capacity = *median(&mut capacities, |capacity| *capacity);
     let mut sweep = |name: &str, can: f64, step: &mut dyn FnMut(f64) -> Outcome<Step>| {
-        let mut steps = Vec::new();
-        for load in LOADS {
-            if ground.stop.is_asked() {
-                break;
+        let mut made: Vec<Vec<Step>> = vec![Vec::new(); LOADS.len()];
+        // Round by round, so that a bad minute of the machine spoils no load in all of them.
+        for round in 1..=args.rounds {
+            for (load, made) in LOADS.into_iter().zip(&mut made) {
+                if ground.stop.is_asked() {
+                    break;
+                }
+                let what = format!("{load} times what can be served, round {round}");
+                progress.begin(name, &what, each);
+                made.push(Step { load, offered: load * can, ..step(load * can)? });
             }
-            progress.begin(name, &format!("{load} times what can be served"), each);
-            steps.push(Step { load, offered: load * can, ..step(load * can)? });
         }
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(steps)
+        made.retain(|made| !made.is_empty());
+        let medians = made.iter_mut().map(|made| *median(made, |step| step.goodput));
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(medians.collect())
     };
     let refusing = sweep("requests, refused", capacity, &mut |rate| {
         on(&ground, Service::Refusing, |server| requests::offer(server.addr, rate, span))
@@ -137,6 +157,12 @@ pub(crate) fn run(args: &Args) -> Outcome<bool> {
     print!("{}", report.table());
     println!("\nraw figures and plot: {}", args.out.display());
     Ok(report.holds() || args.no_verdict)
+}
+
+/// The one in the middle of what there is, which is not nothing; of an even number, the lower.
+fn median<T>(of: &mut [T], by: impl Fn(&T) -> f64) -> &T {
+    of.sort_by(|left, right| by(left).total_cmp(&by(right)));
+    &of[(of.len() - 1) / 2]
 }
 
 /// Runs a step on a fresh server. One that is still busy with the past is not waited for.

@@ -25,6 +25,8 @@ const KINDS: [&str; 3] = ["refusing", "patient", "connections"];
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     step_ms: u64,
+    /// Of each step, the one of median goodput is told.
+    rounds: u32,
     /// Server and load each had a core.
     has_two_cores: bool,
     /// Requests a second, and visits a second.
@@ -45,7 +47,8 @@ impl Report {
     ) -> Self {
         let mut checks = judge(&steps[0], "requests");
         checks.extend(judge(&steps[2], "connections"));
-        Self { step_ms: args.step_ms, has_two_cores, capacity, room, steps, checks }
+        let Args { step_ms, rounds, .. } = *args;
+        Self { step_ms, rounds, has_two_cores, capacity, room, steps, checks }
     }
 
     pub(super) fn holds(&self) -> bool {
@@ -80,10 +83,11 @@ impl Report {
         let cores = if self.has_two_cores { "a core each" } else { "ONE CORE FOR BOTH" };
         let mut text = format!(
             "capacity: {:.0} requests of {} a second; room for {VISITORS} connections, {:.0} visits a second\n\
-             steps of {} ms; server and load: {cores}; served within {} is goodput\n",
+             of {} steps of {} ms the one of median goodput; server and load: {cores}; served within {} is goodput\n",
             self.capacity,
             micros(micros_of(WORK)),
             self.room,
+            self.rounds,
             self.step_ms,
             micros(micros_of(DEADLINE))
         );

@@ -91,7 +91,7 @@ pub(crate) fn run(args: &Args) -> Outcome<bool> {
     println!("seed: --seed {seed}");
     std::fs::create_dir_all(&args.out)?;
     let folder = tempfile::tempdir()?; // on the same disk as other temporary files
-    let start = |service| Server::start(service, None, folder.path());
+    let start = |service| Server::start(service, None, folder.path(), &[]);
     let servers = [start(SERVICES[0])?, start(SERVICES[1])?, start(SERVICES[2])?];
     let before = rested(&servers)?;
 
