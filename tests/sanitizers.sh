@@ -19,8 +19,8 @@ built=${CARGO_TARGET_DIR:-$PWD/target}
 
 # Every test file, but for those that look at the sources (style, api) and those that attack programs (chat, examples,
 # faults), whose processes would not be watched.
-integration=(broadcast channels client facts handlers handles http lifecycle limits logging mid_batch outbound panics reasons
-    seed simulation stats stop timers websocket)
+integration=(broadcast channels client closed_channels facts handlers handles http lifecycle limits logging mid_batch
+    outbound panics reasons seed simulation stats stop timers websocket)
 
 # It builds an example, and waits for a compiler.
 skip=(a_signal_stops_the_echo_example)
@@ -36,7 +36,7 @@ thread)
     # The standard library has to be built along, or what it orders looks like a race.
     export RUSTFLAGS=-Zsanitizer=thread CARGO_TARGET_DIR=$built/thread
     cargo=(cargo +nightly -Zbuild-std)
-    tests=(channels handles stop)
+    tests=(channels closed_channels handles stop)
     [ -d "$(rustc +nightly --print sysroot)/lib/rustlib/src/rust/library" ] || {
         echo "there is no rust-src: rustup +nightly component add rust-src" >&2
         exit 2

@@ -6,6 +6,8 @@ pub(crate) mod programs;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -15,6 +17,12 @@ use wheelhouse::{Config, Connection, ConnectionHandle, Handlers, Server, ServerH
 
 /// Longer than anything here may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What one thread opens and another finds open, or not yet.
+pub(crate) fn gate() -> (Arc<AtomicBool>, Arc<AtomicBool>) {
+    let open = Arc::new(AtomicBool::new(false));
+    (Arc::clone(&open), open)
+}
 
 /// A server whose packets are lines of at most 1 MiB.
 pub(crate) fn lines() -> Server<LinesCodec> {
