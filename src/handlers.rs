@@ -160,6 +160,11 @@ impl<P: Protocol, S> Handlers<P, S> {
     }
 
     /// Called once for each fall of the outbox from its high mark to its low mark: time to go on writing.
+    ///
+    /// Also after a write that was refused with [`WriteError::Full`](crate::WriteError::Full) while the outbox was below
+    /// its high mark: as soon as the peer has taken something and the outbox is at its low mark or below. A packet that is
+    /// refused there once more, because it is nearly as large as the cap, is followed by another call, at the latest when
+    /// the outbox is empty and takes anything.
     pub fn on_drain<F>(mut self, on_drain: F) -> Self
     where
         F: FnMut(&mut S, &mut Connection<'_, P, S>) + 'static,

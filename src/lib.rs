@@ -253,7 +253,8 @@
 //!   slows only itself.
 //! - At the low mark again, [`on_drain`](Handlers::on_drain) is called once: time to go on, for a handler with more
 //!   to say.
-//! - At the cap, [`Connection::write`] refuses with [`WriteError::Full`] and gives the packet back.
+//! - At the cap, [`Connection::write`] refuses with [`WriteError::Full`] and gives the packet back. `on_drain` follows a
+//!   refusal, too, also where the packet was so large that it had no room below the high mark.
 //!
 //! ```
 //! # use std::io::{Read, Write};

@@ -29,6 +29,8 @@ pub(crate) struct Outbound {
 enum Level {
     /// It has not been at the high mark since it was last at the low one.
     Normal,
+    /// Nor has it here, but a packet was refused that had no room under the cap: `on_drain` is owed to its writer.
+    Refused,
     /// It has; `on_drain` is owed for the fall.
     High,
 }
@@ -39,7 +41,7 @@ pub(crate) struct Flushed {
     pub(crate) written: usize,
     /// Nothing is left.
     pub(crate) drained: bool,
-    /// It fell from the high mark to the low one.
+    /// It fell to the low mark from the high one, or from where it had no room for a packet: `on_drain` is due.
     pub(crate) fell: bool,
 }
 
@@ -111,7 +113,7 @@ impl Outbound {
         pool: &mut BufferPool,
     ) -> Result<(), WriteError<Packet>> {
         if !self.is_empty() && !self.admits(codec.frame_len(&packet), marks) {
-            return is_full(packet);
+            return self.refuse(packet);
         }
         let buffer = self.buffer.get_or_insert_with(|| pool.lend());
         let before = buffer.queued();
@@ -142,6 +144,7 @@ impl Outbound {
         pool: &mut BufferPool,
     ) -> bool {
         if !self.admits(bytes.len(), marks) {
+            self.note_refused();
             return false;
         }
         let buffer = self.buffer.get_or_insert_with(|| pool.lend());
@@ -154,6 +157,21 @@ impl Outbound {
             self.settle(marks, pool);
         }
         true
+    }
+
+    /// The packet back, for want of room.
+    #[cold]
+    fn refuse<Packet>(&mut self, packet: Packet) -> Result<(), WriteError<Packet>> {
+        self.note_refused();
+        Err(WriteError::Full(packet))
+    }
+
+    /// Whoever was refused waits for `on_drain`, however little it was that left no room for so large a packet.
+    #[cold]
+    fn note_refused(&mut self) {
+        if self.level == Level::Normal {
+            self.level = Level::Refused;
+        }
     }
 
     /// Queues the protocol's own bytes ahead of every packet that has not been begun, whatever the cap says.
@@ -269,7 +287,7 @@ impl Outbound {
         if written > 0 {
             self.stuck_since = None;
         }
-        let fell = self.level == Level::High && self.queued <= marks.low;
+        let fell = self.level != Level::Normal && written > 0 && self.queued <= marks.low;
         if fell {
             self.level = Level::Normal;
         }
@@ -304,12 +322,6 @@ impl Outbound {
         self.queued = 0;
         self.stuck_since = None;
     }
-}
-
-/// The packet back, for want of room.
-#[cold]
-fn is_full<Packet>(packet: Packet) -> Result<(), WriteError<Packet>> {
-    Err(WriteError::Full(packet))
 }
 
 /// The codec's refusal.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use wheelhouse::codec::BytesCodec;
 use wheelhouse::testing::{Simulation, Sleep};
-use wheelhouse::{CloseReason, Config, Overload, SlowConsumers};
+use wheelhouse::{CloseReason, Config, Connection, Overload, SlowConsumers, WriteError};
 
 use crate::frames::{Frames, frame};
 use crate::watch::{Watch, aloof, echo, listen};
@@ -18,6 +18,53 @@ fn ms(millis: u64) -> Duration {
 }
 
 // Backpressure.
+
+/// Writes what is left, as far as there is room: `on_drain` is to go on.
+fn pour(left: &mut Vec<Bytes>, conn: &mut Connection<'_, BytesCodec, Vec<Bytes>>) {
+    while let Some(next) = left.pop() {
+        match conn.write(next) {
+            Ok(()) => {}
+            Err(WriteError::Full(next)) => return left.push(next),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    conn.close();
+}
+
+#[test]
+fn a_write_that_was_refused_below_the_high_mark_is_followed_by_on_drain() {
+    // The first waits below the low mark, and between the marks.
+    for first in [50, 99] {
+        let mut sim = Simulation::builder(BytesCodec::new())
+            .config(Config::default().outbox(60, 100, 200))
+            .state(vec![Bytes::from(vec![b'2'; 180]), Bytes::from(vec![b'1'; first])])
+            .start(|_, conn| {
+                conn.handlers()
+                    .on_read(|left, conn, _| {
+                        pour(left, conn);
+                        Ok(())
+                    })
+                    .on_drain(pour)
+            });
+        let peer = sim.connect();
+        peer.window(0);
+        peer.send("go");
+        sim.run_until_idle();
+        assert_eq!(sim.state().len(), 1, "the second is still to be written");
+        for waits in (0..first).rev() {
+            peer.window(1);
+            sim.run_until_idle();
+            assert_eq!(
+                sim.state().is_empty(),
+                waits + 180 <= 200,
+                "{waits} bytes of the first wait"
+            );
+        }
+        peer.window(usize::MAX);
+        sim.run_until_idle();
+        assert_eq!(peer.received().len(), first + 180);
+    }
+}
 
 #[test]
 fn a_peer_that_does_not_read_is_not_read_from_between_the_high_mark_and_the_low() {

@@ -92,6 +92,34 @@ fn what_the_socket_took_at_once_leaves_no_trace() {
 }
 
 #[test]
+fn whoever_was_refused_is_told_once_the_peer_has_taken_something() {
+    const WIDE: Marks = Marks { low: 10, high: 100, cap: 100 };
+    let (mut outbound, mut pool) = (Outbound::default(), BufferPool::default());
+    let write = |outbound: &mut Outbound, pool: &mut BufferPool, packet: Bytes| {
+        outbound.write(packet, &mut BytesCodec::new(), &WIDE, pool).is_ok()
+    };
+    let large = Bytes::from_static(&[b'x'; 100]);
+    assert!(write(&mut outbound, &mut pool, bytes("twelve bytes")));
+    assert!(!outbound.write_shared::<BytesCodec>(&large, &WIDE, &mut pool));
+    assert!(!outbound.is_high(), "its peer is read all the same");
+    let mut fell = |outbound: &mut Outbound, taken: io::Result<usize>| {
+        let would_block = |_: &WriteBuffer| Err(io::ErrorKind::WouldBlock.into());
+        outbound.flush(taken, &WIDE, &mut pool, would_block).expect("no error").fell
+    };
+    assert!(!fell(&mut outbound, Ok(1)), "eleven are over the low mark");
+    assert!(fell(&mut outbound, Ok(1)));
+    assert!(!fell(&mut outbound, Ok(1)), "once");
+    let mut other = BufferPool::default();
+    assert!(!write(&mut outbound, &mut other, large.clone()), "there is room, but not for so much");
+    assert!(!fell(&mut outbound, Err(io::ErrorKind::WouldBlock.into())), "nothing has changed");
+    assert!(fell(&mut outbound, Ok(1)), "told again");
+    assert!(!write(&mut outbound, &mut other, large.clone()));
+    assert!(!outbound.note_sent(8, &mut other), "the fall is to be told");
+    assert!(fell(&mut outbound, Ok(8)));
+    assert!(outbound.is_empty() && write(&mut outbound, &mut other, large));
+}
+
+#[test]
 fn a_buffer_goes_from_hand_to_hand() {
     let mut pool = BufferPool::default();
     let mut buffers: Vec<_> = (0..3).map(|_| pool.lend()).collect();
