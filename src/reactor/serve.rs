@@ -217,6 +217,7 @@ impl<P: Protocol, S> Reactor<P, S> {
     pub(super) fn read_and_decode(&mut self, id: ConnectionId, mut budget: Budget) -> Halt {
         let mut conn = &mut self.registry.conns[id.slot()];
         conn.duty.serving = true;
+        let asked = P::Codec::SPEAKS && conn.duty.probed;
         budget.fed = conn.inbound.held();
         let halt = loop {
             if !conn.is_unhindered() {
@@ -246,6 +247,9 @@ impl<P: Protocol, S> Reactor<P, S> {
                 Step::NeedsBytes => break Halt::NeedsBytes,
                 Step::Finished => {
                     self.peer_ended(id);
+                    if asked {
+                        self.registry.arm(id);
+                    }
                     return self.end_decoding(id);
                 }
                 Step::Failed(error) => return self.fail_decoding(id, error),
@@ -260,7 +264,8 @@ impl<P: Protocol, S> Reactor<P, S> {
         if halt != Halt::Stopped && conn.has_work() && conn.duty.may_list_ready() {
             self.registry.ready.push(id);
         }
-        if since.is_some() {
+        // An answer begins a silence that no entry in the timer queue may be there to find.
+        if since.is_some() || (asked && !conn.duty.probed) {
             self.registry.arm(id);
         }
         halt

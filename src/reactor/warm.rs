@@ -55,8 +55,9 @@ impl<P: Protocol, S> Reactor<P, S> {
         };
         conn.inbound.note_drained();
         self.registry.stats.bytes_in += got as u64;
-        if self.registry.watches_silence {
-            conn.note_input(&self.registry.clock);
+        if self.registry.watches_silence && conn.note_input(&self.registry.clock) {
+            self.registry.arm(id); // it was asked, and has answered
+            conn = &mut self.registry.conns[id.slot()];
         }
         self.input.take_few(got);
         let Some(mut on_read) = conn.take_on_read() else { return self.serve_cold(id, news) };
@@ -107,14 +108,16 @@ impl<P: Protocol, S> Reactor<P, S> {
     #[cold]
     fn serve_read(&mut self, id: ConnectionId, read: io::Result<Filled>) {
         let mut budget = Budget::new(&self.registry.config);
-        let conn = &mut self.registry.conns[id.slot()];
+        let mut conn = &mut self.registry.conns[id.slot()];
         conn.inbound.note_readable();
         let halt = match read {
             Ok(filled) => {
                 budget.bytes -= filled.got;
                 self.registry.stats.bytes_in += filled.got as u64;
-                if filled.got > 0 && self.registry.watches_silence {
-                    conn.note_input(&self.registry.clock);
+                let watched = filled.got > 0 && self.registry.watches_silence;
+                if watched && conn.note_input(&self.registry.clock) {
+                    self.registry.arm(id); // it was asked, and has answered
+                    conn = &mut self.registry.conns[id.slot()];
                 }
                 conn.inbound.take_filled(filled, self.input.cut(filled.got));
                 self.read_and_decode(id, budget)

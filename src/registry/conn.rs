@@ -261,11 +261,12 @@ impl<P: Protocol, S> Conn<P, S> {
         Ok(filled.got)
     }
 
-    /// Input came, where somebody wants to know.
+    /// Input came, where somebody wants to know. Says whether it answers a question to a silent peer: then there may be no
+    /// entry in the timer queue that would find its next silence.
     #[inline]
-    pub(crate) fn note_input(&mut self, clock: &Clock) {
+    pub(crate) fn note_input(&mut self, clock: &Clock) -> bool {
         self.last_input = clock.fresh(); // the turn may be long
-        self.duty.probed = false;
+        P::Codec::SPEAKS && std::mem::take(&mut self.duty.probed)
     }
 
     /// Sends what waits in one write, where there is something.

@@ -8,6 +8,7 @@ use wheelhouse::testing::{Peer, Simulation, Sleep};
 use wheelhouse::{CloseReason, Config};
 
 use crate::frames::{Frames, frame};
+use crate::talker::Talker;
 use crate::watch::{Watch, echo, listen};
 
 const FRAMES: Frames = Frames { stateless: false };
@@ -107,6 +108,34 @@ fn idle_counts_from_the_last_input() {
     peer.end();
     sim.run_until_idle();
     assert_eq!(sim.state().reasons(), [CloseReason::Idle]);
+}
+
+#[test]
+fn a_peer_that_answered_is_asked_in_its_next_silence_whatever_the_idle_limit() {
+    for idle in [None, Some(secs(40)), Some(secs(3_600))] {
+        let mut sim = Simulation::builder(Talker::default())
+            .config(Config::default().probe_after(secs(30)).idle_timeout(idle))
+            .state(Watch::default())
+            .start(listen);
+        let peer = sim.connect();
+        sim.run_until_idle();
+        // It answers at once, just before the next question could be due, and where it may only after that.
+        for answers_after in [ms(0), ms(9_999), ms(29_999), ms(90_000)] {
+            if idle.is_some_and(|idle| idle <= secs(30) + answers_after) {
+                continue;
+            }
+            sim.run_for(ms(29_999));
+            assert_eq!(peer.take_received(), b"", "{idle:?}, {answers_after:?}");
+            sim.run_for(ms(1));
+            assert_eq!(peer.take_received(), b"there?\n", "{idle:?}, {answers_after:?}");
+            sim.run_for(answers_after);
+            assert_eq!(peer.take_received(), b"", "once in each silence");
+            peer.send("yes\n");
+            sim.run_until_idle();
+        }
+        assert!(sim.state().closed.is_empty());
+        assert_eq!(sim.server().stats().timers, 1);
+    }
 }
 
 #[test]
