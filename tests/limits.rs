@@ -496,6 +496,34 @@ fn a_slow_handler_does_not_age_what_is_read_after_it() {
 }
 
 #[test]
+fn half_a_packet_behind_a_whole_one_is_dated_from_when_it_was_read() {
+    let slow = ms(600);
+    let mut reactor = words(Config::default().packet_timeout(slow))
+        .into_reactor(move |(), conn| {
+            conn.handlers().on_read(move |(), conn, word| {
+                let _ = conn.server().now(); // the turn's moment is known from here on
+                let until = now() + slow;
+                while word == "slow" && now() < until {
+                    std::hint::spin_loop();
+                }
+                Ok(conn.write(word)?)
+            })
+        })
+        .expect("a reactor");
+    let address = reactor.server().local_addr();
+    let [first, second] = [(); 2].map(|()| connect(address));
+    turn_until(&mut reactor, |reactor| stats(reactor).open == 2);
+    send(&first, "slow\n");
+    send(&second, "whole\nhalf a wo");
+    turn_until(&mut reactor, |reactor| stats(reactor).bytes_in == 20);
+    let read = now();
+    turn_until(&mut reactor, |reactor| stats(reactor).closed > 0 || read.elapsed() > slow / 2);
+    assert_eq!(stats(&mut reactor).peer_errors, 0, "half a word is not late yet");
+    send(&second, "rd\n");
+    turn_until(&mut reactor, |reactor| stats(reactor).packets_in == 3);
+}
+
+#[test]
 fn the_write_deadline_moves_on_with_each_byte_that_is_taken() {
     const SIZE: usize = 32 << 20;
     let limit = ms(400);

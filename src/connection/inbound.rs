@@ -183,7 +183,8 @@ impl Inbound {
 
     // Pauses.
 
-    /// Nobody is late whose bytes this side does not read: the unfinished packet's time begins anew with `resume`.
+    // Nobody is late whose bytes this side does not read: the unfinished packet's time begins anew with the reading.
+
     pub(crate) fn pause(&mut self) {
         self.unfinished_since = None;
         self.stop = match self.stop {
@@ -197,6 +198,7 @@ impl Inbound {
     }
 
     pub(crate) fn choke(&mut self) {
+        self.unfinished_since = None;
         self.stop = if self.is_paused() { Stop::PausedAndChoked } else { Stop::Choked };
     }
 
@@ -345,7 +347,7 @@ impl Inbound {
         now: impl FnOnce() -> Tick,
     ) -> Option<Tick> {
         let owes_nothing = self.held.is_empty() && !holds_partial;
-        if self.is_paused() || self.rest == Rest::Undecoded || owes_nothing {
+        if self.is_stopped() || self.rest == Rest::Undecoded || owes_nothing {
             self.unfinished_since = None;
         } else if self.unfinished_since.is_none() {
             self.unfinished_since = Some(now());

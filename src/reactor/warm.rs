@@ -136,7 +136,7 @@ impl<P: Protocol, S> Reactor<P, S> {
         let conn = &mut self.registry.conns[id.slot()];
         conn.inbound.hold_unfinished(self.input.keep_few());
         let clock = &self.registry.clock;
-        let since = conn.inbound.watch_unfinished(conn.codec.holds_partial(), || clock.now());
+        let since = conn.inbound.watch_unfinished(conn.codec.holds_partial(), || clock.fresh());
         if since.is_some() {
             self.registry.arm(id);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use wheelhouse::codec::BytesCodec;
 use wheelhouse::testing::{Peer, Simulation, Sleep};
-use wheelhouse::{CloseReason, Config};
+use wheelhouse::{CloseReason, Config, SlowConsumers};
 
 use crate::frames::{Frames, frame};
 use crate::talker::Talker;
@@ -70,6 +70,34 @@ fn a_peer_is_not_late_while_it_is_not_read_from() {
     sim.server().connection(id).expect("open").resume_read();
     sim.run_until_idle();
     assert_eq!(peer.received(), frame(b"packet"));
+    peer.send(&frame(b"packet")[..3]);
+    sim.run_for(ms(999));
+    assert!(sim.state().closed.is_empty());
+    sim.run_for(ms(1));
+    assert_eq!(sim.state().reasons(), [CloseReason::ProtocolError]);
+}
+
+#[test]
+fn a_peer_is_not_late_while_the_outbox_keeps_it_from_being_read() {
+    let mut sim = Simulation::builder(FRAMES)
+        .config(
+            Config::default().outbox(10, 100, 1_000).packet_timeout(secs(1)).write_timeout(None),
+        )
+        .state(Watch::default())
+        .start(echo);
+    let peer = sim.connect();
+    peer.window(0);
+    peer.send(&frame(b"packet")[..3]);
+    sim.run_until_idle();
+    sim.server().broadcast(Bytes::from(vec![b'x'; 200]), SlowConsumers::Skip);
+    peer.send(&frame(b"packet")[3..]);
+    sim.run_until_idle();
+    assert_eq!(peer.unread(), 5, "it is this side that does not read");
+    sim.run_for(secs(10));
+    assert!(sim.state().closed.is_empty(), "{:?}", sim.state().errors);
+    peer.window(usize::MAX);
+    sim.run_until_idle();
+    assert!(peer.received().ends_with(&frame(b"packet")));
     peer.send(&frame(b"packet")[..3]);
     sim.run_for(ms(999));
     assert!(sim.state().closed.is_empty());

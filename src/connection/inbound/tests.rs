@@ -108,6 +108,11 @@ fn half_a_packet_has_a_time_from_which_it_waits() {
     assert_eq!(inbound.unfinished_since(), None);
     inbound.resume();
     assert_eq!(inbound.watch_unfinished(false, || now), Some(now));
+    inbound.choke();
+    assert_eq!(inbound.unfinished_since(), None);
+    assert_eq!(inbound.watch_unfinished(false, || now), None, "it is not read");
+    inbound.unchoke();
+    assert_eq!(inbound.watch_unfinished(false, || now), Some(now));
     inbound.clear();
     assert_eq!((inbound.held(), inbound.unfinished_since()), (0, None));
     inbound.hold("a whole one, perhaps".into());
