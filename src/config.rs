@@ -229,6 +229,8 @@ impl Config {
     /// What counts is what this side has read. So it ends also a peer whose bytes lie unread because reading is paused, the
     /// inbox is full or the outbox is over its high mark: one that has died meanwhile could not be told from it, and would
     /// stay for ever. Whoever pauses for longer than this has to set no limit.
+    ///
+    /// An outbound connection's time begins when it has been made.
     #[must_use]
     pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = limit.into();

@@ -73,6 +73,9 @@ impl<P: Protocol, S> Reactor<P, S> {
         match socket.connected() {
             Ok(()) => {
                 conn.state_until = None;
+                if self.registry.watches_silence {
+                    conn.note_input(&self.registry.clock); // its silence begins here
+                }
                 let peer = conn.peer;
                 self.registry.stats.connected += 1;
                 note!(self.registry.logger, Debug, "{id} connected to {peer}");

@@ -123,8 +123,7 @@ impl<P: Protocol, S> Reactor<P, S> {
         let state_over = conn.state_until.is_some_and(|until| until <= now);
         let packet = over(conn.inbound.unfinished_since(), config.packet_timeout);
         let output = over(conn.outbound.stuck_since(), config.write_timeout);
-        let live = !conn.state.is_closing();
-        let idle = over(live.then_some(conn.last_input), config.idle_timeout);
+        let idle = over(conn.may_be_idle().then_some(conn.last_input), config.idle_timeout);
         let probe = P::Codec::SPEAKS
             && conn.may_be_probed()
             && over(Some(conn.last_input), config.probe_after).is_some();

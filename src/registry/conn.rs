@@ -215,6 +215,11 @@ impl<P: Protocol, S> Conn<P, S> {
         has_input && !self.duty.ready
     }
 
+    /// Whether its peer could break its silence: before it is made and once it closes, nobody counts it.
+    pub(crate) fn may_be_idle(&self) -> bool {
+        !self.state.is_closing() && !self.state.is_connecting()
+    }
+
     /// Whether its silence is to be broken by a question, once in each silence.
     pub(crate) fn may_be_probed(&self) -> bool {
         !self.duty.probed && self.state.is_writable() && !self.state.is_connecting()

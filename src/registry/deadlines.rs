@@ -12,7 +12,7 @@ impl<P: Protocol, S> Registry<P, S> {
     fn next_deadline(&self, conn: &Conn<P, S>) -> Option<Tick> {
         let unfinished = conn.inbound.unfinished_since().zip(self.config.packet_timeout);
         let stuck = conn.outbound.stuck_since().zip(self.config.write_timeout);
-        let idle = self.config.idle_timeout.filter(|_| !conn.state.is_closing());
+        let idle = self.config.idle_timeout.filter(|_| conn.may_be_idle());
         let probe = self.config.probe_after.filter(|_| P::Codec::SPEAKS && conn.may_be_probed());
         [
             conn.state_until,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wheelhouse::codec::BytesCodec;
-use wheelhouse::testing::{Peer, Simulation, Sleep};
+use wheelhouse::testing::{Dial, Peer, Simulation, Sleep};
 use wheelhouse::{CloseReason, Config, SlowConsumers};
 
 use crate::frames::{Frames, frame};
@@ -163,6 +163,38 @@ fn a_peer_that_answered_is_asked_in_its_next_silence_whatever_the_idle_limit() {
         }
         assert!(sim.state().closed.is_empty());
         assert_eq!(sim.server().stats().timers, 1);
+    }
+}
+
+#[test]
+fn an_outbound_connection_is_not_idle_before_it_is_made() {
+    for dial in [Dial::Hang, Dial::Accept] {
+        let mut sim = Simulation::builder(BytesCodec::new())
+            .config(Config::default().idle_timeout(secs(5)).linger(ms(0)))
+            .state(Watch::default())
+            .start(listen);
+        sim.plan_dial(dial);
+        let mut server = sim.server();
+        let handlers = server
+            .handlers()
+            .on_error(|watch: &mut Watch, _, error| watch.errors.push(error.to_string()))
+            .on_closed(|watch, conn, reason| watch.closed.push((conn.id(), reason)));
+        let address = "192.0.2.1:7".parse().expect("an address");
+        server.connect(address, secs(60), handlers).expect("room");
+        let (limit, reason) = match dial {
+            Dial::Accept => {
+                sim.advance(secs(20)); // the loop stands still before it can look
+                sim.run_until_idle();
+                (secs(25), CloseReason::Idle)
+            }
+            _ => (secs(60), CloseReason::IoError),
+        };
+        sim.run_for(limit - sim.elapsed() - ms(1));
+        assert!(sim.state().closed.is_empty(), "{dial:?}: {:?}", sim.state().reasons());
+        sim.run_for(ms(1));
+        assert_eq!(sim.state().reasons(), [reason]);
+        let late = usize::from(reason == CloseReason::IoError);
+        assert_eq!(sim.state().errors.len(), late, "{:?}", sim.state().errors);
     }
 }
 
