@@ -334,7 +334,8 @@ impl Config {
         self
     }
 
-    /// Stops the server on SIGINT and SIGTERM, as `stop(grace)` does; a second signal stops at once.
+    /// Stops the server on SIGINT and SIGTERM, as `stop(grace)` does; a second signal stops at once. The first one in a stop
+    /// that was asked for otherwise is a second stop as any other: it can only shorten the grace.
     #[cfg(feature = "signals")]
     #[must_use]
     pub fn stop_on_signals(mut self, grace: Duration) -> Self {

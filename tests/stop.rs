@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -337,6 +337,21 @@ fn no_call_hangs_once_the_server_has_stopped() {
 
 // Signals, to processes of their own.
 
+/// A logger for whoever reads this process's standard error.
+struct Aloud;
+
+impl log::Log for Aloud {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        eprintln!("{}", record.args());
+    }
+
+    fn flush(&self) {}
+}
+
 fn listening(child: &mut Child, from_stderr: bool) -> SocketAddr {
     let stdout = child.stdout.as_mut().map(|pipe| pipe as &mut dyn std::io::Read);
     let stderr = child.stderr.as_mut().map(|pipe| pipe as &mut dyn std::io::Read);
@@ -390,6 +405,40 @@ fn a_signal_stops_the_echo_example() {
     assert!(output.status.success(), "{output:?}");
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(report.ends_with("1 connections closed, 0 forced\n"), "{report}");
+}
+
+#[test]
+fn the_first_signal_in_a_stop_that_somebody_else_asked_for_leaves_its_grace() {
+    if is_child() {
+        let config = Config::default().stop_on_signals(AGES).logger(Arc::new(Aloud));
+        let server = words(config);
+        println!("listening on {}", server.local_addr());
+        let stopped = server.run(|_, conn| {
+            conn.server().stop(AGES + AGES);
+            let handlers = conn.handlers().on_read(|_, conn, word| Ok(conn.write(word)?));
+            handlers.on_stop(|_, conn| conn.write("not yet".into()).expect("room"))
+        });
+        let report = stopped.expect("a working poll");
+        assert_eq!((report.closed, report.forced), (0, 1));
+        return;
+    }
+    let test = "the_first_signal_in_a_stop_that_somebody_else_asked_for_leaves_its_grace";
+    let mut child = common::child(test)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a second process");
+    let client = connect(listening(&mut child, false));
+    assert_eq!(read_line(&client), "not yet");
+    signal(&child);
+    let mut log = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    assert!(log.any(|line| line.expect("text") == "a signal to stop"), "it has been noticed");
+    send(&client, "still there\n");
+    assert_eq!(read_line(&client), "still there");
+    signal(&child);
+    assert_reset(&client);
+    let output = child.wait_with_output().expect("an end");
+    assert!(output.status.success(), "{output:?}");
 }
 
 #[test]

@@ -88,6 +88,9 @@ pub struct Reactor<P: Protocol, S> {
     report: Option<StopReport>,
     /// When the stop's deadline is in the timer queue.
     stop_armed: Option<Tick>,
+    /// A signal to stop has come: the next one leaves no grace.
+    #[cfg(feature = "signals")]
+    signalled: bool,
     /// Commands were left to the next turn.
     commands_left: bool,
     // Kept for their memory from turn to turn.
@@ -172,6 +175,8 @@ impl<P: Protocol, S> Reactor<P, S> {
             rested_in_vain: false,
             report: None,
             stop_armed: None,
+            #[cfg(feature = "signals")]
+            signalled: false,
             commands_left: false,
             news: News::default(),
             attention: Vec::new(),

@@ -79,13 +79,14 @@ impl<P: Protocol, S> Reactor<P, S> {
         shared.outcome.set(&Ok(report));
     }
 
-    /// The first signal stops with the grace that was configured, the second at once.
+    /// The first signal stops with the grace that was configured, the second at once. A stop that is under way already was
+    /// asked for by somebody else: it goes on, and the first signal can only shorten it, as any second stop.
     pub(super) fn stop_by_signal(&mut self) {
         #[cfg(feature = "signals")]
         {
             let configured = self.registry.config.signal_grace.unwrap_or_default();
-            let running = self.registry.lifecycle == Lifecycle::Running;
-            let grace = if running { configured } else { Duration::ZERO };
+            let again = std::mem::replace(&mut self.signalled, true);
+            let grace = if again { Duration::ZERO } else { configured };
             note!(self.registry.logger, Info, "a signal to stop");
             self.registry.request_stop(grace);
         }
