@@ -217,16 +217,14 @@ impl WriteBuffer {
             self.tail.truncate(mark.tail);
             return;
         }
-        // The tail of then was sealed into the first of the segments that came since.
+        // The tail of then was sealed into the first of the segments that came since. It becomes the tail again: so the
+        // buffer costs what it did, whether or not anybody asks for that anew.
         self.segments.truncate(mark.segments + 1);
-        if let Some(sealed) = self.segments.back_mut() {
-            sealed.truncate(mark.tail);
-        }
-        if mark.tail == 0 {
-            self.segments.pop_back();
+        self.tail.clear();
+        if let Some(sealed) = self.segments.pop_back() {
+            self.tail.extend_from_slice(&sealed[..mark.tail]);
         }
         self.segment_bytes = self.segments.iter().map(Bytes::len).sum();
-        self.tail.clear();
     }
 
     /// The bytes to write next, where they are all in one place.

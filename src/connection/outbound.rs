@@ -75,6 +75,8 @@ impl Outbound {
         self.queued
     }
 
+    /// Whether it has no buffer. One that was lent for a packet whose codec panicked stays until the next flush, with
+    /// nothing in it.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.buffer.is_none()
@@ -100,7 +102,7 @@ impl Outbound {
     /// never go.
     #[inline]
     pub(crate) fn admits(&self, more: usize, marks: &Marks) -> bool {
-        self.is_empty() || self.queued.saturating_add(more) <= marks.cap
+        self.is_empty() || self.queued.saturating_add(more) <= marks.cap || self.queued == 0
     }
 
     /// Encodes a packet behind what waits.
@@ -291,12 +293,12 @@ impl Outbound {
         if fell {
             self.level = Level::Normal;
         }
-        Ok(Flushed { written, drained: self.is_empty(), fell })
+        Ok(Flushed { written, drained: self.queued == 0, fell })
     }
 
     /// Keeps account of since when the peer has taken nothing; `now` is asked only where something waits.
     pub(crate) fn watch_stuck(&mut self, now: impl FnOnce() -> Tick) -> Option<Tick> {
-        if self.is_empty() {
+        if self.queued == 0 {
             self.stuck_since = None;
         } else if self.stuck_since.is_none() {
             self.stuck_since = Some(now());

@@ -217,6 +217,76 @@ fn what_a_panic_left_undecoded_reaches_nobody_else() {
     assert!(one.was_reset() && !two.is_closed());
 }
 
+/// Encodes, and then panics over a packet that begins with an exclamation mark.
+#[derive(Clone)]
+struct Touchy;
+
+impl Decoder for Touchy {
+    type Packet = Bytes;
+    type Error = Infallible;
+
+    fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, Infallible> {
+        Ok((!src.is_empty()).then(|| src.split().freeze()))
+    }
+}
+
+impl Encoder<Bytes> for Touchy {
+    type Error = Infallible;
+
+    fn encode(&mut self, packet: Bytes, dst: &mut WriteBuffer) -> Result<(), Infallible> {
+        let is_bad = packet.first() == Some(&b'!');
+        dst.put_shared(packet);
+        assert!(!is_bad, "a fault of the codec, as told");
+        Ok(())
+    }
+
+    fn frame_len(&self, packet: &Bytes) -> usize {
+        packet.len()
+    }
+}
+
+#[test]
+fn a_codec_that_panics_over_a_packet_for_another_leaves_that_one_as_it_was() {
+    let config = Config::default().outbox(1_000, 5_000, 25_000);
+    let sim = Simulation::builder(Touchy).config(config).state(Watch::default());
+    let mut sim = sim.start(|watch, conn| {
+        aloof(watch, conn).on_read(|watch: &mut Watch, conn, packet| {
+            let first = watch.accepted[0];
+            let mut server = conn.server();
+            Ok(server.connection(first).expect("open").write(packet)?)
+        })
+    });
+    let first = sim.connect();
+    sim.run_until_idle();
+    let id = sim.state().accepted[0];
+    let say = |sim: &mut Simulation<Touchy, Watch>, size: usize, mark: u8| {
+        let peer = sim.connect();
+        let mut packet = vec![b'x'; size];
+        packet[0] = mark;
+        peer.send(packet);
+        sim.run_until_idle();
+        peer
+    };
+    // With nothing else queued, and behind something: the large one would be queued by reference.
+    first.window(0);
+    let mut peers = vec![say(&mut sim, 20_000, b'!')];
+    peers.push(say(&mut sim, 30_000, b'x')); // larger than the cap: it goes where nothing waits
+    first.window(usize::MAX);
+    sim.run_until_idle();
+    assert_eq!(first.take_received().len(), 30_000);
+    first.window(0);
+    peers.push(say(&mut sim, 100, b'x'));
+    peers.push(say(&mut sim, 20_000, b'!'));
+    first.window(10);
+    sim.run_until_idle();
+    first.window(usize::MAX);
+    sim.run_until_idle();
+    assert_eq!(first.received(), [b'x'; 100]);
+    assert_eq!(sim.server().stats().queued_bytes, 0);
+    assert_eq!(sim.state().reasons(), [CloseReason::HandlerPanic; 2]);
+    assert!(sim.server().connection(id).is_some(), "it is no fault of its own");
+}
+
 #[test]
 fn a_handler_error_is_told_answered_and_closes_that_connection_alone() {
     let mut sim = Simulation::builder(FRAMES).state(Watch::default()).start(|watch, conn| {

@@ -92,6 +92,7 @@ proptest! {
         buffer.roll_back(mark);
         prop_assert_eq!(contents(&buffer), contents(&expected));
         prop_assert_eq!(buffer.queued(), expected.queued());
+        prop_assert_eq!(buffer.cost(), expected.cost());
         put(&mut buffer, &behind, 3);
         put(&mut expected, &behind, 3);
         prop_assert_eq!(contents(&buffer), contents(&expected));

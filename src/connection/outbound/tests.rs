@@ -1,6 +1,7 @@
 //! What is queued, what it counts for, and who keeps a buffer.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::BytesMut;
 
@@ -9,7 +10,7 @@ use crate::codec::BytesCodec;
 
 const MARKS: Marks = Marks { low: 10, high: 20, cap: 10_000 };
 
-/// Writes what it is given, and then fails where that begins with a question mark.
+/// Writes what it is given. Then it fails where that begins with a question mark, and panics over an exclamation mark.
 struct Fickle;
 
 #[derive(Debug)]
@@ -36,7 +37,8 @@ impl Encoder<Bytes> for Fickle {
     type Error = Refused;
 
     fn encode(&mut self, packet: Bytes, dst: &mut WriteBuffer) -> Result<(), Refused> {
-        dst.extend_from_slice(&packet);
+        dst.put_shared(packet.clone());
+        assert!(!packet.starts_with(b"!"), "a fault of the codec, as told");
         if packet.starts_with(b"?") { Err(Refused) } else { Ok(()) }
     }
 }
@@ -60,6 +62,30 @@ fn a_packet_that_is_refused_leaves_nothing() {
     let cost = outbound.queued();
     assert!(outbound.write(bytes("?two"), &mut Fickle, &MARKS, &mut pool).is_err());
     assert_eq!((written(&outbound), outbound.queued()), (b"one".to_vec(), cost));
+}
+
+#[test]
+fn a_codec_that_panics_leaves_nothing() {
+    let (mut outbound, mut pool) = (Outbound::default(), BufferPool::default());
+    let fail = |outbound: &mut Outbound, pool: &mut BufferPool, len: usize| {
+        let mut packet = vec![b'x'; len];
+        packet[0] = b'!';
+        let write = || drop(outbound.write(packet.into(), &mut Fickle, &MARKS, pool));
+        catch_unwind(AssertUnwindSafe(write)).expect_err("it panics");
+    };
+    for len in [1, 9_000, 100_000] {
+        fail(&mut outbound, &mut pool, len);
+        assert!(outbound.queued() == 0 && outbound.admits(usize::MAX, &MARKS), "as before");
+    }
+    outbound.write(bytes("one"), &mut Fickle, &MARKS, &mut pool).expect("it is none");
+    for len in [1, 9_000, 100_000] {
+        outbound.write(bytes("two"), &mut Fickle, &MARKS, &mut pool).expect("it is none");
+        let cost = outbound.queued();
+        fail(&mut outbound, &mut pool, len);
+        assert_eq!(outbound.buffer.as_ref().map(|buffer| buffer.cost()), Some(cost));
+        assert_eq!(outbound.queued(), cost);
+    }
+    assert_eq!(written(&outbound), b"onetwotwotwo");
 }
 
 #[test]
