@@ -131,6 +131,11 @@ impl State {
         matches!(self, Self::Connecting { .. })
     }
 
+    /// Whether it is taking leave of a peer that reads too slowly, which has been told and counted.
+    pub(crate) fn is_dismissed(self) -> bool {
+        matches!(self, Self::Flushing { reason: CloseReason::SlowConsumer, .. })
+    }
+
     #[inline]
     pub(crate) fn is_closed(self) -> bool {
         matches!(self, Self::Closed { .. })

@@ -138,6 +138,8 @@ impl<P: Protocol, S> Reactor<P, S> {
             conn.duty.doubted = false;
         }
         let conn = &self.registry.conns[id.slot()];
+        // Who does not take the last words has been told already that it is too slow.
+        let state_over = state_over || (output.is_some() && conn.state.is_dismissed());
         match (state_over, conn.state, conn.origin) {
             (true, State::Connecting { .. }, Origin::Outbound { limit }) => {
                 self.fail(id, Error::Late(Late::Connect(limit)));

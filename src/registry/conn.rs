@@ -337,6 +337,14 @@ impl<P: Protocol, S> Conn<P, S> {
         self.outbound.queued() + self.cold.as_ref().map_or(0, |cold| cold.inbox_cost)
     }
 
+    /// Its packets wait for nobody but `on_closed`, and go with the connection at the end of the turn: they count no more.
+    pub(super) fn write_off_inbox(&mut self) {
+        if let Some(cold) = &mut self.cold {
+            cold.inbox_cost = 0;
+            cold.inbox.iter_mut().for_each(|(_, cost)| *cost = 0);
+        }
+    }
+
     pub(crate) fn close_reason(&self) -> Option<(CloseReason, bool)> {
         match self.state {
             State::Closed { reason, reset } => Some((reason, reset)),

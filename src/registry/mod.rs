@@ -260,8 +260,9 @@ impl<P: Protocol, S> Registry<P, S> {
 
     fn release(&mut self, id: ConnectionId) {
         let Some(conn) = self.conns.get_mut(id.slot()) else { return };
-        let before = conn.outbound.queued();
+        let before = conn.queued();
         conn.outbound.clear(&mut self.pool);
+        conn.write_off_inbox();
         self.stats.queued_bytes -= before;
         self.doomed.push(id);
     }
@@ -349,7 +350,8 @@ impl<P: Protocol, S> Registry<P, S> {
         error
     }
 
-    /// Where all queues together hold more than they may, the connection that holds most goes, and the next.
+    /// Where all queues together hold more than they may, the connection that holds most goes, and the next. Nobody goes
+    /// for what the dead hold: that is not counted any more.
     #[inline(never)]
     pub(crate) fn keep_within_memory(&mut self) {
         let Some(limit) = self.config.max_queued_bytes else { return };
@@ -370,8 +372,11 @@ impl<P: Protocol, S> Registry<P, S> {
     pub(crate) fn drop_slow_consumer(&mut self, id: ConnectionId) {
         let Some(conn) = self.get(id).filter(|conn| !conn.state.is_closed()) else { return };
         let queued = conn.queued();
-        self.stats.slow_consumers += 1;
-        self.leave_error(id, Error::SlowConsumer { queued });
+        // One that does not take the last words either has been counted and told.
+        if !conn.state.is_dismissed() {
+            self.stats.slow_consumers += 1;
+            self.leave_error(id, Error::SlowConsumer { queued });
+        }
         if self.dismiss(id) {
             return;
         }

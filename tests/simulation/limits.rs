@@ -8,6 +8,7 @@ use wheelhouse::testing::{Simulation, Sleep};
 use wheelhouse::{CloseReason, Config, Connection, Overload, SlowConsumers, WriteError};
 
 use crate::frames::{Frames, frame};
+use crate::talker::Talker;
 use crate::watch::{Watch, aloof, echo, listen};
 
 const FRAMES: Frames = Frames { stateless: true };
@@ -198,6 +199,84 @@ fn the_memory_cap_drops_the_connection_that_holds_most() {
     assert!(peers[1].was_reset());
     assert_eq!(sim.server().stats().queued_bytes, 6_100);
     assert_eq!(sim.state().errors.len(), 1);
+}
+
+#[test]
+fn what_a_connection_that_is_over_held_costs_no_other_its_place() {
+    let mut sim = Simulation::builder(FRAMES)
+        .config(Config::default().max_queued_bytes(1_000))
+        .state(Watch::default())
+        .start(|watch, conn| {
+            let is_first = watch.accepted.is_empty();
+            if is_first { aloof(watch, conn) } else { echo(watch, conn) }
+        });
+    let (over, other) = (sim.connect(), sim.connect());
+    other.window(0);
+    sim.run_until_idle();
+    over.send(frame(&[b'x'; 800])); // it waits in the inbox
+    sim.run_until_idle();
+    assert!(sim.server().stats().queued_bytes > 800);
+    over.reset();
+    other.send(frame(&[b'y'; 300]).repeat(3)); // one turn serves both
+    sim.turn();
+    let first = sim.state().accepted[0];
+    assert_eq!(sim.state().closed, [(first, CloseReason::IoError)]);
+    let stats = sim.server().stats();
+    assert_eq!((stats.slow_consumers, stats.queued_bytes), (0, 906));
+    other.window(usize::MAX);
+    sim.run_until_idle();
+    assert_eq!(other.received(), frame(&[b'y'; 300]).repeat(3));
+    assert_eq!(sim.server().stats().queued_bytes, 0);
+}
+
+#[test]
+fn a_slow_consumer_is_counted_and_told_once_whatever_becomes_of_the_last_words() {
+    let told_once = |sim: &mut Simulation<Talker, Watch>| {
+        assert_eq!(sim.state().reasons(), [CloseReason::SlowConsumer]);
+        assert_eq!(sim.state().errors.len(), 1, "{:?}", sim.state().errors);
+        let stats = sim.server().stats();
+        assert_eq!((stats.slow_consumers, stats.queued_bytes), (1, 0));
+    };
+    let start = |config: Config| {
+        let mut sim = Simulation::builder(Talker::default())
+            .config(config)
+            .state(Watch::default())
+            .start(listen);
+        let peer = sim.connect();
+        peer.window(1); // so that a packet has been begun, which the last words are to follow
+        sim.run_until_idle();
+        (sim, peer)
+    };
+    let everyone = |sim: &mut Simulation<Talker, Watch>, size, slow| {
+        sim.server().broadcast(Bytes::from(vec![b'x'; size]), slow);
+    };
+    // They are not taken in time, which began before they were said.
+    let (mut sim, _peer) = start(Config::default().outbox(10, 20, 40).write_timeout(ms(5_000)));
+    everyone(&mut sim, 15, SlowConsumers::Disconnect);
+    sim.run_for(ms(3_000));
+    for _ in 0..4 {
+        everyone(&mut sim, 15, SlowConsumers::Disconnect);
+    }
+    sim.run_for(ms(1_999));
+    assert_eq!(sim.server().stats().open, 1);
+    sim.run_for(ms(1));
+    told_once(&mut sim);
+    // They find no room.
+    let (mut sim, _peer) = start(Config::default().max_queued_bytes(1_000));
+    everyone(&mut sim, 900, SlowConsumers::Skip);
+    sim.run_until_idle();
+    everyone(&mut sim, 500, SlowConsumers::Skip);
+    sim.run_until_idle();
+    assert_eq!(sim.server().stats().open, 1, "the begun packet and the last words fit");
+    assert_eq!(sim.server().stats().slow_consumers, 1);
+    sim.run_for(ms(30_000));
+    told_once(&mut sim);
+    let (mut sim, _peer) = start(Config::default().max_queued_bytes(1_000));
+    everyone(&mut sim, 960, SlowConsumers::Skip);
+    sim.run_until_idle();
+    everyone(&mut sim, 500, SlowConsumers::Skip);
+    sim.run_until_idle();
+    told_once(&mut sim);
 }
 
 #[test]
