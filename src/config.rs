@@ -91,7 +91,7 @@ pub enum Overload {
     Backlog,
 }
 
-/// What a panic in a handler or a codec brings down.
+/// What a panic in a handler, a codec, or the `Drop` of something that was left with a connection brings down.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum PanicPolicy {

@@ -201,6 +201,10 @@ impl<P: Protocol, S> Handlers<P, S> {
         self.rare.as_deref_mut()
     }
 
+    pub(crate) fn into_rare(self) -> Option<Box<Rare<P, S>>> {
+        self.rare
+    }
+
     pub(crate) fn has_on_error(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.on_error.is_some())
     }

@@ -182,15 +182,16 @@ impl<T> Timers<T> {
 
     /// Puts a firing timer back under the same id. It is not in the current batch.
     ///
-    /// `false`, and the task is dropped, if the timer is not firing: it was cancelled meanwhile.
-    pub(crate) fn rearm(&mut self, id: TimerId, at: Tick, task: T) -> bool {
+    /// The task comes back if the timer is not firing: it was cancelled meanwhile.
+    #[must_use]
+    pub(crate) fn rearm(&mut self, id: TimerId, at: Tick, task: T) -> Option<T> {
         if !self.is_firing(id) {
-            return false;
+            return Some(task);
         }
         let sequence = self.take_sequence();
         self.slots[id.slot()].state = State::Pending { sequence, task };
         self.enqueue(Entry { at, sequence, id });
-        true
+        None
     }
 
     /// Gives back the slot of a firing timer that will not be rearmed. Does nothing for any other.

@@ -1,8 +1,13 @@
-//! A panic in a handler or a codec takes one connection down, wherever it happens; or the process, where that is asked for.
+//! A panic in a handler, a codec or a value's `Drop` takes one connection down, wherever it happens; or the process, where
+//! that is asked for.
 
 mod common;
 
+use std::cell::Cell;
 use std::os::unix::process::ExitStatusExt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{
     Words, connect, connect_narrow, is_child, ms, read_line, run_child, send, settle, turn_until,
@@ -154,6 +159,151 @@ fn a_panic_that_is_nobodys_connection_closes_none() {
     send(&bystander, "I am well\n");
     assert_eq!(read_line(&bystander), "I am well");
     handle.stop(ms(0)).expect("a stop");
+}
+
+// Values that panic as they are dropped.
+
+/// Panics as it is dropped, whatever else is being dropped, and counts that.
+struct Mine(Arc<AtomicUsize>);
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        panic!("a value panics as it is dropped, as told");
+    }
+}
+
+/// An error that holds one.
+struct Trapped(#[expect(dead_code, reason = "it is there to be dropped")] Mine);
+
+impl std::fmt::Debug for Trapped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("trapped")
+    }
+}
+
+impl std::fmt::Display for Trapped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("trapped")
+    }
+}
+
+impl std::error::Error for Trapped {}
+
+/// Keeps it in a closure.
+fn touch(_: &Mine) {}
+
+/// A server whose connections are full of mines: in each handler, each timer and their data.
+fn minefield(dropped: &Arc<AtomicUsize>) -> Reactor<Words, Seen> {
+    let dropped = Arc::clone(dropped);
+    let reactor = words(Config::default()).state(Seen::default()).into_reactor(move |_, conn| {
+        let [error, closed, read, stop, drain, end, connect, after, every, data] =
+            std::array::from_fn(|_| Mine(Arc::clone(&dropped)));
+        conn.set_user_data(data);
+        conn.after(common::PATIENCE, move |_, _| touch(&after));
+        conn.every(common::PATIENCE, move |_, _| touch(&every));
+        conn.handlers()
+            .on_error(move |_, _, _| touch(&error))
+            .on_closed(move |seen: &mut Seen, _, why| {
+                touch(&closed);
+                seen.closed.push(why);
+            })
+            .on_read(move |_, conn, word| {
+                touch(&read);
+                Ok(conn.write(word)?)
+            })
+            .on_stop(move |_, _| touch(&stop))
+            .on_drain(move |_, _| touch(&drain))
+            .on_end(move |_, _| touch(&end))
+            .on_connect(move |_, _| touch(&connect))
+    });
+    reactor.expect("a loop")
+}
+
+#[test]
+fn values_that_panic_as_they_are_dropped_cost_only_their_own_connection() {
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let mut reactor = minefield(&dropped);
+    let bystander = connect(reactor.local_addr());
+    let unlucky = connect(reactor.local_addr());
+    settle(&mut reactor);
+    drop(unlucky);
+    turn_until(&mut reactor, |reactor| !reactor.state().closed.is_empty());
+    assert_eq!(reactor.state().closed, [CloseReason::Peer], "it was over already");
+    assert_eq!(dropped.load(Ordering::Relaxed), 10, "each of them, once");
+    let stats = reactor.server().stats();
+    assert_eq!((stats.open, stats.timers, stats.caller_errors), (1, 2, 10));
+    send(&bystander, "I am well\n");
+    settle(&mut reactor);
+    assert_eq!(read_line(&bystander), "I am well");
+    reactor.server().stop(ms(0));
+    turn_until(&mut reactor, |reactor| reactor.report().is_some());
+    assert_eq!(dropped.load(Ordering::Relaxed), 20);
+}
+
+#[test]
+fn what_panics_as_it_is_dropped_beside_a_handlers_call_is_caught() {
+    for place in ["on_accept", "on_end", "error"] {
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let mines = Arc::clone(&dropped);
+        let mut reactor = words(Config::default().half_open(true).linger(ms(0)))
+            .state(Seen::default())
+            .into_reactor(move |_, conn| {
+                let mine = Mine(Arc::clone(&mines));
+                let (handlers, others) = (conn.handlers(), conn.handlers());
+                let told = others.on_closed(|seen: &mut Seen, _, why| seen.closed.push(why));
+                match place {
+                    "on_accept" => {
+                        conn.set_handlers(told);
+                        handlers.on_stop(move |_, _| touch(&mine)) // dropped: others have been set
+                    }
+                    "on_end" => {
+                        let mut told = Some(told);
+                        handlers.on_end(move |_, conn| {
+                            let _used = &mine;
+                            told.take().into_iter().for_each(|told| conn.set_handlers(told));
+                        })
+                    }
+                    _ => {
+                        let mut mine = Some(mine);
+                        told.on_read(move |_, _, _| {
+                            mine.take().map_or(Ok(()), |mine| Err(Trapped(mine).into()))
+                        })
+                    }
+                }
+            })
+            .expect("a loop");
+        let client = connect(reactor.local_addr());
+        if place == "error" {
+            send(&client, "a word\n"); // nobody hears of the error: it waits with the connection
+        }
+        client.shutdown(std::net::Shutdown::Write).expect("an end");
+        turn_until(&mut reactor, |reactor| !reactor.state().closed.is_empty());
+        let over_already = place == "error";
+        let expected =
+            if over_already { CloseReason::HandlerError } else { CloseReason::HandlerPanic };
+        assert_eq!(reactor.state().closed, [expected], "{place}");
+        assert_eq!(dropped.load(Ordering::Relaxed), 1, "{place}");
+        assert_eq!(reactor.server().stats().open, 0, "{place}");
+    }
+}
+
+#[test]
+fn a_timer_that_panics_as_it_is_dropped_takes_nothing_down() {
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let mine = Mine(Arc::clone(&dropped));
+    let mut reactor =
+        words(Config::default()).into_reactor(|_, conn| conn.handlers()).expect("a loop");
+    let own = Rc::new(Cell::new(None));
+    let shown = Rc::clone(&own);
+    let timer = reactor.server().every(ms(1), move |(), server| {
+        let _used = &mine;
+        shown.take().into_iter().for_each(|timer| assert!(server.cancel(timer), "it fires"));
+    });
+    own.set(Some(timer));
+    turn_until(&mut reactor, |reactor| reactor.server().stats().timers == 0);
+    assert_eq!(dropped.load(Ordering::Relaxed), 1);
+    assert_eq!(reactor.server().stats().caller_errors, 1);
 }
 
 #[test]

@@ -289,6 +289,51 @@ fn a_reactor_that_is_dropped_says_so_to_everyone() {
     assert_eq!(handle.join().expect("a report").forced, 2);
 }
 
+/// A logger that panics when it is told that a connection has closed, and by that the loop.
+struct Unable;
+
+impl log::Log for Unable {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        assert!(!record.args().to_string().contains(" closed: "), "a logger panics, as told");
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn nobody_waits_for_a_loop_that_panicked() {
+    let (give, links) = mpsc::channel();
+    let server = words(Config::default().logger(Arc::new(Unable)));
+    let address = server.local_addr();
+    let handle = server
+        .start(move |_, conn| {
+            give.send(conn.handle()).expect("the test listens");
+            conn.handlers()
+        })
+        .expect("a loop");
+    let clients: [_; 3] = std::array::from_fn(|_| connect(address));
+    let reading = clients.each_ref().map(|_| {
+        let link = told(&links);
+        thread::spawn(move || link.read())
+    });
+    let asked = handle.clone();
+    let asking = thread::spawn(move || {
+        std::iter::repeat_with(|| asked.stats()).find_map(Result::err).expect("an end")
+    });
+    let [first, ..] = &clients;
+    first.shutdown(std::net::Shutdown::Write).expect("an end");
+    for reading in reading {
+        assert_eq!(reading.join().expect("no panic"), Err(ReadError::Closed));
+    }
+    assert!(matches!(asking.join().expect("no panic"), HandleError::Stopped));
+    assert!(matches!(handle.join(), Err(HandleError::Failed(_))));
+    assert!(handle.is_closed() && matches!(handle.try_run(|_, _| ()), Err(HandleError::Stopped)));
+}
+
 #[test]
 fn no_call_hangs_once_the_server_has_stopped() {
     let (give, links) = mpsc::channel();

@@ -72,12 +72,12 @@ impl<P: Protocol> Link<P> {
         }
     }
 
-    /// The connection is over: what has come can still be read, nothing can be written. Returns how many packets were
-    /// taken for writing and never will be.
-    pub(crate) fn end(&self) -> usize {
+    /// The connection is over: what has come can still be read, nothing can be written. What was taken for writing is left
+    /// to be counted and dropped.
+    pub(crate) fn end(&self) {
         self.incoming.close();
         self.errors.close();
-        self.outgoing.close_and_clear()
+        self.outgoing.close();
     }
 
     /// Asks the loop to look at this connection's queues, unless it is about to.

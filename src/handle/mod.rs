@@ -8,6 +8,7 @@ mod server;
 
 use std::cell::Cell;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,7 @@ use crate::context::ServerRef;
 use crate::id::ConnectionId;
 use crate::io::Wake;
 use crate::queue::{Bounded, WakeFlag};
+use crate::reactor::StopReport;
 
 /// Something for the loop to do, with the state and the server in hand.
 pub(crate) type Command<P, S> = Box<dyn FnOnce(&mut S, &mut ServerRef<'_, P, S>) + Send>;
@@ -42,6 +44,15 @@ impl<P: Protocol, S> Shared<P, S> {
             outcome: Outcome::default(),
             local_addr,
         }
+    }
+
+    /// Tells everybody that the loop is over, and how it ended. The commands that it did not come to are left to be dropped:
+    /// that tells those who wait for one.
+    pub(crate) fn end(&self, outcome: &io::Result<StopReport>) {
+        self.notice.set_phase(Phase::Stopped);
+        self.notice.leave_loop();
+        self.commands.close();
+        self.outcome.set(outcome);
     }
 }
 

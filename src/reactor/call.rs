@@ -23,9 +23,11 @@ impl<P: Protocol, S> Reactor<P, S> {
         }));
         match called {
             Ok(handlers) => {
-                if let Some(conn) = self.registry.get_mut(id)
-                    && !std::mem::take(&mut conn.duty.replaced)
-                {
+                let Some(conn) = self.registry.get_mut(id) else { return };
+                let is_replaced = std::mem::take(&mut conn.duty.replaced);
+                if is_replaced {
+                    self.registry.shed_handlers(id, handlers);
+                } else {
                     conn.handlers = handlers;
                 }
             }
@@ -72,7 +74,9 @@ impl<P: Protocol, S> Reactor<P, S> {
             && let Some(rare) = conn.handlers.rare_mut()
         {
             *pick(rare) = Some(handler);
+            return true;
         }
+        self.registry.shed(id, handler);
         true
     }
 

@@ -39,9 +39,13 @@ impl<P: Protocol, S> Reactor<P, S> {
             Task::Server(Repeat::Every(period, mut each)) => {
                 if self.call_server("a timer", &mut each) {
                     let task = Task::Server(Repeat::Every(period, each));
-                    self.registry.timers.rearm(timer, next_on_grid(at, period, now), task);
+                    let next = next_on_grid(at, period, now);
+                    if let Some(cancelled) = self.registry.timers.rearm(timer, next, task) {
+                        self.registry.shed_alone("a timer", cancelled);
+                    }
                 } else {
                     self.registry.timers.finish(timer);
+                    self.registry.shed_alone("a timer", each);
                 }
             }
             Task::Deadline(id) => {
@@ -68,6 +72,7 @@ impl<P: Protocol, S> Reactor<P, S> {
         // Cancelled with its connection, but for the time between its end and its reaping.
         if self.registry.get(id).is_none_or(|conn| conn.state.is_closed()) {
             self.registry.timers.finish(timer);
+            self.registry.shed(id, repeat);
             return;
         }
         match repeat {
@@ -79,9 +84,13 @@ impl<P: Protocol, S> Reactor<P, S> {
             Repeat::Every(period, mut each) => {
                 if self.call_timer(id, &mut each) {
                     let task = Task::Connection(id, Repeat::Every(period, each));
-                    self.registry.timers.rearm(timer, next_on_grid(at, period, now), task);
+                    let next = next_on_grid(at, period, now);
+                    if let Some(cancelled) = self.registry.timers.rearm(timer, next, task) {
+                        self.registry.shed(id, cancelled);
+                    }
                 } else {
                     self.registry.timers.finish(timer);
+                    self.registry.shed(id, each);
                 }
             }
         }

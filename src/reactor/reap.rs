@@ -50,12 +50,22 @@ impl<P: Protocol, S> Reactor<P, S> {
     fn let_go(&mut self, id: ConnectionId) {
         let Some(cold) = self.registry.get_mut(id).and_then(|conn| conn.cold_mut()) else { return };
         let timers = std::mem::take(&mut cold.timers);
-        let stalled = u64::from(cold.stalled.take().is_some());
-        let unsent = cold.link.as_ref().map_or(0, |link| link.end()) as u64;
-        self.registry.clear_inbox(id);
-        self.registry.stats.packets_dropped += stalled + unsent;
-        for timer in timers {
-            self.registry.timers.cancel(timer);
+        let (stalled, link) = (cold.stalled.take(), cold.link.clone());
+        self.drop_unsent(id, stalled);
+        if let Some(link) = link {
+            link.end();
+            while let Ok(unsent) = link.outgoing.try_pop() {
+                self.drop_unsent(id, Some(unsent.item));
+            }
         }
+        self.registry.clear_inbox(id);
+        for timer in timers {
+            self.registry.guard(id, |registry| registry.timers.cancel(timer));
+        }
+    }
+
+    fn drop_unsent(&mut self, id: ConnectionId, packet: Option<P::Out>) {
+        self.registry.stats.packets_dropped += u64::from(packet.is_some());
+        self.registry.shed(id, packet);
     }
 }

@@ -1,5 +1,6 @@
 //! The graceful end: stop listening, let the connections finish, force what is left.
 
+use std::io;
 use std::time::Duration;
 
 use super::accept::Acceptor;
@@ -72,11 +73,33 @@ impl<P: Protocol, S> Reactor<P, S> {
         self.registry.lifecycle = Lifecycle::Stopped;
         note!(self.registry.logger, Info, "{report}");
         self.report = Some(report);
+        self.registry.shared.end(&Ok(report));
+        while let Ok(unrun) = self.registry.shared.commands.try_pop() {
+            self.registry.shed_alone("a command", unrun.item);
+        }
+    }
+
+    /// The reactor is being dropped: every connection that `on_accept` saw gets its `on_closed`, here too.
+    pub(super) fn stop_at_once(&mut self) {
+        if self.registry.lifecycle == Lifecycle::Stopped {
+            return;
+        }
+        self.registry.request_stop(Duration::ZERO);
+        self.advance_stop();
+        self.reap();
+        self.finish_stop();
+    }
+
+    /// Whatever has gone wrong: nobody is to wait for a loop that is no more.
+    pub(super) fn leave_nobody_waiting(&self) {
+        for (_, conn) in &self.registry.conns {
+            if let Some(link) = conn.link() {
+                link.end();
+            }
+        }
         let shared = &self.registry.shared;
-        shared.notice.set_phase(Phase::Stopped);
-        shared.notice.leave_loop();
+        shared.end(&Err(io::Error::other("the loop panicked")));
         shared.commands.close_and_clear();
-        shared.outcome.set(&Ok(report));
     }
 
     /// The first signal stops with the grace that was configured, the second at once. A stop that is under way already was

@@ -1,6 +1,8 @@
 //! One turn of the loop: the phases, in the order that they run.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::thread;
 use std::time::Duration;
 
 use super::{Reactor, Turn};
@@ -131,17 +133,18 @@ impl<P: Protocol, S> Reactor<P, S> {
 
 impl<P: Protocol, S> Drop for Reactor<P, S> {
     fn drop(&mut self) {
-        if self.registry.lifecycle == Lifecycle::Stopped {
-            return;
-        }
-        if std::thread::panicking() {
+        let was_panicking = thread::panicking();
+        if was_panicking {
             let outcome = &self.registry.shared.outcome;
             outcome.set(&Err(io::Error::other("the loop's thread panicked")));
         }
-        // Every connection that `on_accept` saw gets its `on_closed`, here too.
-        self.registry.request_stop(Duration::ZERO);
-        self.advance_stop();
-        self.reap();
-        self.finish_stop();
+        // Caught, so that a panic in the one does not keep the other from being done.
+        let stopped = catch_unwind(AssertUnwindSafe(|| self.stop_at_once()));
+        let told = catch_unwind(AssertUnwindSafe(|| self.leave_nobody_waiting()));
+        if let Err(panic) = stopped.and(told)
+            && !was_panicking
+        {
+            resume_unwind(panic);
+        }
     }
 }

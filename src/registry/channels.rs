@@ -75,7 +75,11 @@ impl<P: Protocol, S> Registry<P, S> {
         let next = cold.stalled.take().or_else(|| link.outgoing.try_pop().ok().map(|it| it.item));
         let Some(packet) = next else { return Passed::Nothing };
         // The codec is users' code, and no handler that could catch its panic is running.
-        let written = match catch_unwind(AssertUnwindSafe(|| self.write(id, packet))) {
+        let written = match catch_unwind(AssertUnwindSafe(|| match self.write(id, packet) {
+            // Dropped here: that is users' code, too.
+            Err(WriteError::Closed(_) | WriteError::WouldDeadlock(_)) => None,
+            written => Some(written),
+        })) {
             Ok(written) => written,
             Err(panic) => {
                 self.panicked(id, &*panic);
@@ -83,18 +87,18 @@ impl<P: Protocol, S> Registry<P, S> {
             }
         };
         match written {
-            Ok(()) => Passed::On,
-            Err(WriteError::Full(packet)) => {
+            Some(Ok(())) => Passed::On,
+            Some(Err(WriteError::Full(packet))) => {
                 if let Some(cold) = self.get_mut(id).and_then(|conn| conn.cold_mut()) {
                     cold.stalled = Some(packet);
                 }
                 Passed::Stalled
             }
-            Err(WriteError::Encode(source)) => {
+            Some(Err(WriteError::Encode(source))) => {
                 self.queue_error(id, Error::Handler(HandlerError::from_boxed(source)));
                 Passed::On
             }
-            Err(_) => {
+            Some(Err(_)) | None => {
                 self.stats.packets_dropped += 1;
                 Passed::On
             }

@@ -181,6 +181,7 @@ impl<P: Protocol, S> Registry<P, S> {
         self.stats.queued_bytes -= conn.queued();
         self.stats.closed += 1;
         self.shared.notice.set_connections(self.conns.len());
+        self.shed_connection(id, conn);
     }
 
     /// Takes back a slot whose connection `on_accept` never saw.

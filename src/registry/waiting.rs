@@ -22,18 +22,19 @@ impl<P: Protocol, S> Registry<P, S> {
         let limit = self.config.errors;
         let Some(conn) = self.get_mut(id) else { return };
         let cold = conn.cold();
-        let dropped = match &cold.link {
-            Some(link) => matches!(link.errors.push_evicting(error), Ok(Some(_))),
+        let pushed = match &cold.link {
+            Some(link) => link.errors.push_evicting(error),
             None => {
-                let full = cold.errors.len() >= limit;
-                if full {
-                    cold.errors.pop_front();
-                }
+                let is_full = cold.errors.len() >= limit;
+                let evicted = if is_full { cold.errors.pop_front() } else { None };
                 cold.errors.push_back(error);
-                full
+                Ok(evicted)
             }
         };
-        self.stats.errors_dropped += u64::from(dropped);
+        self.stats.errors_dropped += u64::from(matches!(pushed, Ok(Some(_))));
+        if !matches!(pushed, Ok(None)) {
+            self.shed(id, pushed);
+        }
     }
 
     pub(crate) fn take_error(&mut self, id: ConnectionId) -> Option<Error> {
@@ -84,11 +85,10 @@ impl<P: Protocol, S> Registry<P, S> {
 
     pub(crate) fn clear_inbox(&mut self, id: ConnectionId) {
         let Some(cold) = self.get_mut(id).and_then(Conn::cold_mut) else { return };
-        let dropped = cold.inbox.len() as u64;
-        let cost = std::mem::take(&mut cold.inbox_cost);
-        cold.inbox.clear();
-        self.stats.queued_bytes -= cost;
-        self.stats.packets_dropped += dropped;
+        let dropped = std::mem::take(&mut cold.inbox);
+        self.stats.queued_bytes -= std::mem::take(&mut cold.inbox_cost);
+        self.stats.packets_dropped += dropped.len() as u64;
+        self.shed_each(id, dropped);
     }
 
     /// The connection's view from other threads, made when first asked for. What waits moves over to it.

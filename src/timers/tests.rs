@@ -74,7 +74,7 @@ fn a_timer_cancelled_while_it_fires_is_not_rearmed() {
     assert!(timers.cancel(id));
     let stranger = timers.insert(at(5), "another in the same slot");
     assert_eq!(stranger.slot(), id.slot());
-    assert!(!timers.rearm(id, at(2), due.task));
+    assert!(timers.rearm(id, at(2), due.task).is_some());
     timers.finish(id);
     assert!(timers.is_pending(stranger), "neither call reached the slot's new timer");
     assert_eq!(fire_all(&mut timers, at(9)), ["another in the same slot"]);
@@ -90,7 +90,7 @@ fn a_stale_id_misses_the_timer_that_reuses_its_slot() {
     assert!(!timers.is_pending(old));
     assert!(!timers.cancel(old));
     timers.finish(old);
-    assert!(!timers.rearm(old, at(3), 3));
+    assert!(timers.rearm(old, at(3), 3).is_some());
     assert_eq!(fire_all(&mut timers, at(9)), [2]);
 }
 
@@ -98,7 +98,7 @@ fn a_stale_id_misses_the_timer_that_reuses_its_slot() {
 fn only_a_firing_timer_is_rearmed_or_finished() {
     let mut timers = Timers::new();
     let id = timers.insert(at(1), 'a');
-    assert!(!timers.rearm(id, at(7), 'b'), "it is pending already");
+    assert!(timers.rearm(id, at(7), 'b').is_some(), "it is pending already");
     timers.finish(id);
     assert_eq!(timers.next_deadline(), Some(at(1)));
     assert_eq!(fire_all(&mut timers, at(1)), ['a']);
@@ -111,7 +111,7 @@ fn a_repeating_timer_keeps_its_id() {
     for turn in 1..=3 {
         let due = timers.pop_due(at(10 * turn), timers.batch()).expect("one run a turn");
         assert_eq!((due.id, due.at), (id, at(10 * turn)));
-        assert!(timers.rearm(id, due.at + Duration::from_nanos(10), due.task + 1));
+        assert!(timers.rearm(id, due.at + Duration::from_nanos(10), due.task + 1).is_none());
     }
     assert!(timers.is_pending(id));
     assert_eq!(timers.len(), 1);
@@ -125,7 +125,10 @@ fn what_is_set_during_the_batch_waits_for_the_next() {
     let batch = timers.batch();
 
     let due = timers.pop_due(at(9), batch).expect("the first is due");
-    assert!(timers.rearm(early, at(2), "first, again"), "in the past, as one that catches up");
+    assert!(
+        timers.rearm(early, at(2), "first, again").is_none(),
+        "in the past, as one that catches up"
+    );
     timers.insert(at(3), "new");
     let next = timers.pop_due(at(9), batch).expect("what lies behind the new ones is still found");
     assert_eq!((due.task, next.task), ("first", "last"));
@@ -283,7 +286,7 @@ proptest! {
                     let expected = oracle.cancel(id) || was_firing.is_some();
                     was_firing.map(|place| firing.remove(place));
                     prop_assert_eq!(timers.cancel(id), expected);
-                    prop_assert!(!timers.rearm(id, at(now), task));
+                    prop_assert!(timers.rearm(id, at(now), task).is_some());
                 }
                 Step::Cancel { .. } => {}
                 Step::Advance { nanos } => now += nanos,
@@ -298,7 +301,7 @@ proptest! {
                     // From before `now` at times, as a repeating timer that catches up.
                     let when = at((now + after).saturating_sub(10));
                     if let Some(id) = firing.pop() {
-                        prop_assert!(timers.rearm(id, when, task));
+                        prop_assert!(timers.rearm(id, when, task).is_none());
                         oracle.set(when, id, task);
                     }
                 }
