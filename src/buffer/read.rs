@@ -179,16 +179,17 @@ impl ReadBuffer {
         Ok(Filled { got, asked, is_cut })
     }
 
-    /// Reads once and forgets what came: for a peer whose input no longer matters.
+    /// Reads once, at most `limit` bytes, and forgets what came: for a peer whose input no longer matters.
     pub(crate) fn discard(
         &mut self,
+        limit: usize,
         read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
     ) -> io::Result<Filled> {
         if self.block.len() < LOW {
             self.renew_block();
         }
-        let asked = self.block.len();
-        Ok(Filled { got: read(&mut self.block)?, asked, is_cut: false })
+        let asked = self.block.len().min(limit);
+        Ok(Filled { got: read(&mut self.block[..asked])?, asked, is_cut: false })
     }
 
     #[cold]

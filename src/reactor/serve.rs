@@ -371,7 +371,7 @@ impl<P: Protocol, S> Reactor<P, S> {
                 return;
             }
             let Some(socket) = conn.socket.as_mut() else { return };
-            match self.input.discard(|free| socket.read(free)) {
+            match self.input.discard(budget, |free| socket.read(free)) {
                 Ok(filled) if filled.got == 0 => {
                     self.registry.transition(id, Event::PeerEnd { half_open: false });
                     return;
@@ -379,7 +379,7 @@ impl<P: Protocol, S> Reactor<P, S> {
                 Ok(filled) => {
                     conn.inbound.note_filled(filled);
                     self.registry.stats.bytes_in += filled.got as u64;
-                    budget = budget.saturating_sub(filled.got);
+                    budget -= filled.got;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     conn.inbound.note_would_block();

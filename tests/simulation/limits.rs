@@ -305,6 +305,26 @@ fn a_closing_connection_goes_on_discarding_however_full_its_outbox_is() {
     assert!(!peer.was_reset());
 }
 
+#[test]
+fn what_a_closing_connection_throws_away_keeps_to_the_budget_of_its_turn() {
+    let mut sim = Simulation::builder(BytesCodec::new())
+        .config(Config::default().read_budget(1_000))
+        .start(|(), conn| {
+            conn.handlers().on_read(|(), conn, _| {
+                conn.close();
+                Ok(())
+            })
+        });
+    let peer = sim.connect();
+    peer.send("enough");
+    sim.run_until_idle();
+    peer.send(vec![7; 2_500]);
+    for left in [1_500, 500, 0] {
+        sim.turn();
+        assert_eq!(peer.unread(), left);
+    }
+}
+
 // Accepting under duress.
 
 #[test]

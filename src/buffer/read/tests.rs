@@ -132,8 +132,10 @@ fn a_read_is_offered_the_block_and_never_less_than_a_quarter_of_it() {
     assert!(offered.iter().all(|asked| *asked >= 16 * KIB));
     let fresh = offered.iter().filter(|asked| **asked == 64 * KIB).count();
     assert_eq!(fresh, 200_usize.div_ceil(50), "a fresh block for 49 packets and what is left");
-    let filled = buffer.discard(|free| Ok(free.len())).expect("a read");
+    let filled = buffer.discard(usize::MAX, |free| Ok(free.len())).expect("a read");
     assert!(!filled.is_cut && filled.got >= 16 * KIB);
+    let filled = buffer.discard(7, |free| Ok(free.len())).expect("a read");
+    assert!(filled.got == 7 && !filled.drained());
 }
 
 #[test]
