@@ -248,12 +248,18 @@ impl<P: Protocol, S: 'static> Simulation<P, S> {
             if self.is_stopped() {
                 return Sleep::Unlimited;
             }
-            let net = self.network.0.borrow();
-            if sleep != Sleep::None && !net.has_told && !net.has_news() {
+            if sleep != Sleep::None && self.is_quiet() {
                 return sleep;
             }
         }
         panic!("seed {}: the loop has not come to rest in {RESTLESS_AFTER} turns", self.seed);
+    }
+
+    /// Whether nothing is under way to the loop: its last turn was told nothing, and neither would the next one be.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        let net = self.network.0.borrow();
+        !net.has_told && !net.has_news()
     }
 
     /// Lets time pass as a loop sees it: runs until idle, sleeps for as long as the loop asks for, runs again, until `span`
