@@ -1,28 +1,32 @@
 //! The rules.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use wheelhouse::testing::Sleep;
-use wheelhouse::{CloseReason, ConnectionId};
+use wheelhouse::{CloseReason, ConnectionId, Stats};
 
 use super::Schedule;
 use super::far::Far;
-use super::world::{BY_LOOP, Model};
+use super::world::{BY_HANDLE, BY_LOOP, Model};
 use crate::frames::MAX;
 
-/// More than one packet's bytes, and those of the protocol's own words, with what it costs to keep track of them.
-const ONE_PACKET: usize = 2 + MAX + 256;
+/// More than the longest packet's bytes.
+const ONE_PACKET: usize = 2 + MAX;
+
+/// More than the bytes of the protocol's own words, and what it costs to keep track of the last packet and of them.
+const WORDS: usize = 256;
 
 /// A deadline may be looked at once more before it counts.
 const GRAIN: Duration = Duration::from_millis(5);
 
 impl<const SPEAKS: bool> Schedule<SPEAKS> {
-    fn fail(&self, what: impl std::fmt::Display) -> ! {
+    pub(super) fn fail(&self, what: impl std::fmt::Display) -> ! {
         let Self { step, again, .. } = self;
         panic!("{what}\nat step {step} of the schedule that this plays again:\n{again}");
     }
 
-    fn require(&self, holds: bool, what: impl FnOnce() -> String) {
+    pub(super) fn require(&self, holds: bool, what: impl FnOnce() -> String) {
         if !holds {
             self.fail(what());
         }
@@ -37,6 +41,7 @@ impl<const SPEAKS: bool> Schedule<SPEAKS> {
         if let Some(sleep) = idle.filter(|_| !self.sim.is_stopped()) {
             self.check_backlog(sleep);
             self.check_idle(sleep);
+            self.check_sleep(sleep);
         }
     }
 
@@ -48,6 +53,7 @@ impl<const SPEAKS: bool> Schedule<SPEAKS> {
             models.iter().filter(|(_, model)| model.closed.is_some()).map(|(id, _)| *id).collect();
         let all_hear = models.values().all(|model| !model.was_ever_deaf);
         self.require(stats.open == known, || format!("{known} are known, and open: {stats:?}"));
+        self.check_bounds(&stats);
 
         let mut queued = 0;
         let mut largest = 0;
@@ -57,7 +63,8 @@ impl<const SPEAKS: bool> Schedule<SPEAKS> {
         });
         let adds_up = queued == stats.queued_bytes || (!all_hear && queued < stats.queued_bytes);
         self.require(adds_up, || format!("{queued} bytes wait in the outboxes: {stats:?}"));
-        let bound = self.cap + ONE_PACKET;
+        // One packet goes where nothing else waits, however long it is.
+        let bound = self.settings.cap.max(ONE_PACKET) + WORDS;
         self.require(largest <= bound, || format!("{largest} in an outbox, over {bound}"));
         for id in gone {
             let missed = self.sim.server().connection(id).is_none();
@@ -98,7 +105,7 @@ impl<const SPEAKS: bool> Schedule<SPEAKS> {
     fn check_end(&self, id: ConnectionId, far: &Far, model: &Model<SPEAKS>) {
         let (heard, closed, bye) = (model.heard, model.closed, far.heard.bye);
         let read = far.read();
-        let most = if self.probe_after.is_some() { 1 + read } else { 0 };
+        let most = if self.settings.probe_after.is_some() { 1 + read } else { 0 };
         let probes = far.heard.probes;
         self.require(probes <= most, || format!("{id}: {probes} probes, {read} bytes were read"));
         if ended_well(model) {
@@ -123,7 +130,7 @@ impl<const SPEAKS: bool> Schedule<SPEAKS> {
 
     fn check_backlog(&mut self, sleep: Sleep) {
         let waiting = self.sim.backlog();
-        let full = self.sim.server().connection_count() >= self.most;
+        let full = self.sim.server().connection_count() >= self.settings.most;
         let rests = matches!(sleep, Sleep::AtMost(limit) if limit <= Duration::from_millis(100));
         self.require(waiting == 0 || full || rests, || format!("{waiting} wait, and {sleep:?}"));
     }
@@ -158,9 +165,15 @@ impl<const SPEAKS: bool> Schedule<SPEAKS> {
                 if open && !looks_again {
                     self.check_probe(id, far, elapsed);
                 }
+                if open && !far.reset && !far.peer.was_cut() {
+                    let owed = &model.owed;
+                    self.require(owed.iter().all(VecDeque::is_empty), || {
+                        format!("{id}: {owed:?} were taken, and have not come to an open peer")
+                    });
+                }
             }
             let takes = !model.paused && model.has_on_read && !model.asked;
-            if takes && queued <= self.low {
+            if takes && queued <= self.settings.low {
                 self.check_input(id, far, model, open);
             }
         }
@@ -189,11 +202,43 @@ impl<const SPEAKS: bool> Schedule<SPEAKS> {
     /// A peer that has been silent for so long has been asked. (Where there was a pong before, or a probe, that may have
     /// been on its way when the question was due; then there is none.)
     fn check_probe(&self, id: ConnectionId, far: &Far, elapsed: Duration) {
-        let Some((silence, since)) = self.probe_after.zip(far.silent_since) else { return };
+        let Some((silence, since)) = self.settings.probe_after.zip(far.silent_since) else {
+            return;
+        };
         let late = elapsed > since + silence + GRAIN;
         let asked = far.heard.probes > 0 || far.last_ping().is_some();
         self.require(!SPEAKS || !late || asked, || {
             format!("{id}: silent since {since:?}, not asked at {elapsed:?}")
+        });
+    }
+
+    /// What a handle took and what never came was dropped with its connection, and counted; where the end was a good one,
+    /// it was dropped for want of room in the outbox.
+    fn check_losses(&self, stats: &Stats) {
+        let world = self.sim.state();
+        let (mut lost, mut lost_at_most, mut heard) = (0, 0, 0);
+        for (id, model) in &world.models {
+            let missing = model.owed[usize::from(BY_HANDLE)].len();
+            heard += u64::from(model.heard);
+            lost_at_most += missing as u64;
+            let far = self.fars.iter().find(|far| Some(far.peer.address()) == model.peer);
+            let Some(far) = far.filter(|far| !far.reset && !far.peer.was_cut()) else { continue };
+            let spared =
+                matches!(far.heard.bye, Some(CloseReason::Peer | CloseReason::SlowConsumer));
+            if missing > 0 && ended_well(model) && !spared {
+                lost += missing as u64;
+                // What filled the outbox then has come. Each packet's overhead is twice its bytes at most.
+                let filled = 3 * far.came + ONE_PACKET + WORDS;
+                self.require(filled > self.settings.cap, || {
+                    format!("{id}: {missing} packets of its handle were lost, and there was room")
+                });
+            }
+        }
+        let dropped = stats.packets_dropped;
+        self.require(lost <= dropped, || format!("{lost} packets were lost, uncounted: {stats:?}"));
+        let unheard = stats.packets_in - heard;
+        self.require(dropped <= lost_at_most + unheard, || {
+            format!("{lost_at_most} are missing, {unheard} were not heard: {stats:?}")
         });
     }
 
@@ -203,6 +248,8 @@ impl<const SPEAKS: bool> Schedule<SPEAKS> {
         self.require(self.sim.is_stopped(), || format!("the stop is not over: {stats:?}"));
         self.require(open == 0 && stats.open == 0, || format!("{open} have had no on_closed"));
         self.require(stats.queued_bytes == 0, || format!("bytes are left: {stats:?}"));
+        self.check_bounds(&stats);
+        self.check_losses(&stats);
         let born = stats.accepted + self.sim.state().dials;
         self.require(stats.closed == born, || format!("{born} were born: {stats:?}"));
         for far in &self.fars {

@@ -29,6 +29,12 @@ pub(crate) struct Far {
     pub(crate) is_open: bool,
     /// Since when the server is known to have read all of it, and no more has been sent.
     pub(crate) silent_since: Option<Duration>,
+    /// Since when it is known to have taken nothing of what waits for it.
+    pub(crate) stuck_since: Option<Duration>,
+    /// Since when the server is known to wait for its end, and for nothing else.
+    pub(crate) awaited_since: Option<Duration>,
+    /// Bytes that have come.
+    pub(crate) came: usize,
     received: BytesMut,
     pub(crate) heard: Heard,
 }
@@ -66,6 +72,9 @@ impl Far {
             reset: false,
             is_open: true,
             silent_since: None,
+            stuck_since: None,
+            awaited_since: None,
+            came: 0,
             received: BytesMut::new(),
             heard: Heard::default(),
         }
@@ -138,6 +147,14 @@ impl Far {
         self.pings.partition_point(|end| *end <= self.sent).checked_sub(1).map(|at| at as u32)
     }
 
+    /// Whether what it has sent ends in the middle of a frame or a word.
+    pub(crate) fn is_in_midst(&self) -> bool {
+        let last = |places: &[usize]| {
+            places.iter().rev().find(|end| **end <= self.sent).copied().unwrap_or(0)
+        };
+        self.sent > last(&self.ends).max(last(&self.pings))
+    }
+
     /// Whether it has ended the conversation.
     pub(crate) fn has_quit(&self) -> bool {
         self.quits_at.is_some_and(|at| at <= self.sent)
@@ -156,7 +173,12 @@ impl Far {
     }
 
     pub(crate) fn receive(&mut self) -> Came {
-        self.received.extend_from_slice(&self.peer.take_received());
+        let bytes = self.peer.take_received();
+        if !bytes.is_empty() {
+            self.stuck_since = None;
+        }
+        self.came += bytes.len();
+        self.received.extend_from_slice(&bytes);
         let mut came = Came { numbers: Vec::new(), wrong: None };
         while let Some(&[kind, low]) = self.received.first_chunk() {
             let is_word = kind >= PING;

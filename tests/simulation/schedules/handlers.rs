@@ -70,6 +70,7 @@ impl<const SPEAKS: bool> World<SPEAKS> {
         let id = conn.id();
         self.enter("on_read", Some(id));
         self.hear(id, packet);
+        *self.served.entry(id).or_default() += 1;
         let Model { paused, closing, has_on_read, .. } = *self.model(id);
         self.check(!paused && !closing && has_on_read, || {
             format!("{id} was to hear no packet: {paused} {closing} {has_on_read}")
@@ -113,6 +114,9 @@ impl<const SPEAKS: bool> World<SPEAKS> {
         }
         if let Some(other) = self.any_connection(&mut conn.server()) {
             self.act_on_other(conn, other);
+        }
+        if self.rng.chance(12) {
+            self.panic_alone();
         }
         self.leave();
     }

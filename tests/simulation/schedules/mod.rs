@@ -8,22 +8,26 @@
 
 mod check;
 mod choices;
+mod deadlines;
 mod far;
 #[cfg(test)]
 mod found;
 mod handlers;
+mod settings;
 mod timing;
+mod turns;
 mod wire;
 mod world;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use wheelhouse::ConnectionId;
 use wheelhouse::testing::{Dial, Faults, Simulation};
-use wheelhouse::{Config, ConnectionId, Overload};
 
 use self::choices::Choices;
 use self::far::Far;
+use self::settings::Settings;
 use self::wire::Wire;
 use self::world::{BY_HANDLE, BY_LOOP, Conn, World};
 
@@ -75,10 +79,11 @@ pub(crate) struct Schedule<const SPEAKS: bool> {
     rng: Choices,
     sim: Simulation<Wire<SPEAKS>, World<SPEAKS>>,
     fars: Vec<Far>,
-    most: usize,
-    low: usize,
-    cap: usize,
-    probe_after: Option<Duration>,
+    settings: Settings,
+    /// Turns in a row that had nothing to do.
+    idle_turns: usize,
+    /// When a stop that has begun is over at the latest.
+    stops_by: Option<Instant>,
     next_port: u16,
     next_command: u64,
 }
@@ -141,47 +146,12 @@ impl<const SPEAKS: bool> Schedule<SPEAKS> {
         rng: Choices,
         steps: Steps,
     ) -> Self {
-        let low = settings.usize(50..500);
-        let high = low + settings.usize(1..1_000);
-        let cap = high + settings.usize(0..4_000);
-        let most = settings.usize(3..9);
-        let inbox = settings.usize(1..8);
-        let half_open = settings.chance(80);
-        let mut config = Config::default()
-            .max_connections(most)
-            .accepts_per_turn(settings.usize(1..4))
-            .read_budget(settings.usize(1..3_000))
-            .packet_budget(settings.usize(1..12))
-            .outbox(low, high, cap)
-            .inbox(inbox)
-            .handle_writes(settings.usize(1..6))
-            .commands(settings.usize(1..6))
-            .linger(Duration::from_millis(settings.u64(0..300)))
-            .half_open(half_open);
-        if settings.bool() {
-            config = config.overload(Overload::Backlog);
-        }
-        if settings.chance(60) {
-            config = config.max_queued_bytes(settings.usize(1_000..10_000));
-        }
-        if settings.chance(60) {
-            config = config.max_connections_per_address(settings.usize(1..5));
-        }
-        let mut limit =
-            || settings.chance(80).then(|| Duration::from_millis(settings.u64(50..900)));
-        config = config.packet_timeout(limit()).write_timeout(limit()).idle_timeout(limit());
-        let probe_after = limit();
-        config = config.probe_after(probe_after);
-        let faults = match settings.usize(0..3) {
-            0 => Faults::none(),
-            1 => Faults::rough(),
-            _ => Faults::hostile(),
-        };
-        let sim = Simulation::builder(Wire::new(settings.bool()))
-            .config(config)
-            .state(World::new(inside, half_open, inbox))
+        let settings = Settings::choose(settings);
+        let sim = Simulation::builder(Wire::new(settings.stateless))
+            .config(settings.config())
+            .state(World::new(inside, settings.half_open, settings.inbox))
             .seed(seed)
-            .faults(faults)
+            .faults(settings.faults)
             .start(World::on_accept);
         Self {
             again,
@@ -190,10 +160,9 @@ impl<const SPEAKS: bool> Schedule<SPEAKS> {
             rng,
             sim,
             fars: Vec::new(),
-            most,
-            low,
-            cap,
-            probe_after,
+            settings,
+            idle_turns: 0,
+            stops_by: None,
             next_port: 0,
             next_command: 0,
         }
@@ -204,8 +173,8 @@ impl<const SPEAKS: bool> Schedule<SPEAKS> {
             self.act();
             let mut idle = None;
             match self.rng.usize(0..3) {
-                0 => idle = Some(self.sim.run_until_idle()),
-                1 => drop(self.sim.turn()),
+                0 => idle = Some(self.run_until_idle()),
+                1 => drop(self.turn()),
                 _ => {}
             }
             self.look(idle);
@@ -244,7 +213,7 @@ impl<const SPEAKS: bool> Schedule<SPEAKS> {
             24 => self.with_far(|far, _| far.open()),
             25..30 => {
                 let span = Duration::from_micros(self.rng.u64(0..150_000));
-                if self.rng.bool() { self.sim.run_for(span) } else { self.sim.advance(span) }
+                if self.rng.bool() { self.run_for(span) } else { self.sim.advance(span) }
             }
             30..32 => self.use_handle(),
             32..34 => {
@@ -316,26 +285,35 @@ impl<const SPEAKS: bool> Schedule<SPEAKS> {
                 world.model(id).aborted = true;
             }
             2..6 => {
+                let mut waited = 0;
                 while let Ok(packet) = handle.try_read() {
                     world.hear(id, &packet);
+                    waited += 1;
                 }
+                let limit = world.inbox;
+                world.check(waited <= limit, || format!("{id}: {waited} packets in the inbox"));
             }
             _ => {
-                let (number, packet) = world.packet(BY_HANDLE);
-                if handle.try_write(packet).is_ok() {
-                    world.model(id).owed[usize::from(BY_HANDLE)].push_back(number);
+                for _ in 0..self.rng.usize(1..8) {
+                    let (number, packet) = world.packet(BY_HANDLE);
+                    if handle.try_write(packet).is_ok() {
+                        world.model(id).owed[usize::from(BY_HANDLE)].push_back(number);
+                        *world.handed.entry(id).or_default() += 1;
+                    }
                 }
             }
         }
     }
 
-    /// Another thread's work, if there is room for it.
+    /// Another thread's work, as much as there is room for.
     fn command(&mut self) {
-        let number = self.next_command;
-        self.next_command += 1;
-        let handle = self.sim.server().handle();
-        if handle.try_run(move |world, server| world.command(number, server)).is_ok() {
-            self.sim.state_mut().commands.push_back(number);
+        for _ in 0..self.rng.usize(1..8) {
+            let number = self.next_command;
+            self.next_command += 1;
+            let handle = self.sim.server().handle();
+            if handle.try_run(move |world, server| world.command(number, server)).is_ok() {
+                self.sim.state_mut().commands.push_back(number);
+            }
         }
     }
 
@@ -357,6 +335,7 @@ impl<const SPEAKS: bool> Schedule<SPEAKS> {
             return;
         }
         let grace = Duration::from_millis(self.rng.u64(0..3) * 300);
+        self.sim.state_mut().note_stop(grace);
         if self.rng.bool() {
             self.sim.server().handle().request_stop(grace);
         } else {
@@ -368,7 +347,8 @@ impl<const SPEAKS: bool> Schedule<SPEAKS> {
 
     /// Whatever keeps things from going on is taken away: everything that can arrive, arrives.
     fn calm_down(&mut self) {
-        self.sim.set_faults(Faults::none());
+        self.settings.faults = Faults::none();
+        self.sim.set_faults(self.settings.faults);
         self.sim.state_mut().may_stop = false;
         for id in self.live() {
             let (world, mut server) = self.sim.reactor().parts();
@@ -380,18 +360,20 @@ impl<const SPEAKS: bool> Schedule<SPEAKS> {
             far.open();
             far.end();
         }
-        self.sim.run_for(Duration::from_secs(1));
+        self.run_for(Duration::from_secs(1));
         while let Some(peer) = self.sim.dialled() {
             self.fars.push(Far::new(peer));
         }
-        let sleep = self.sim.run_until_idle();
+        let sleep = self.run_until_idle();
         self.look(Some(sleep));
     }
 
     /// A stop ends it all, in its time.
     fn finish(&mut self) {
-        self.sim.server().stop(Duration::from_millis(500));
-        self.sim.run_for(Duration::from_millis(600));
+        let grace = Duration::from_millis(500);
+        self.sim.state_mut().note_stop(grace);
+        self.sim.server().stop(grace);
+        self.run_for(Duration::from_millis(600));
         self.look(None);
         self.check_the_end();
     }

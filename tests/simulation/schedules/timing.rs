@@ -57,6 +57,14 @@ impl<const SPEAKS: bool> World<SPEAKS> {
         if let Some(mut conn) = any.and_then(|id| server.connection(id)) {
             self.write(&mut conn);
         }
+        if self.rng.chance(8) {
+            // One that repeats is over with that.
+            self.timers.remove(&key);
+            match owner {
+                Some(id) => self.panic(id),
+                None => self.panic_alone(),
+            }
+        }
         self.leave();
     }
 
@@ -81,10 +89,7 @@ impl<const SPEAKS: bool> World<SPEAKS> {
             0..2 => {}
             2 => self.broadcast(server, None),
             3 => self.connect(server),
-            4 => {
-                self.leave();
-                std::panic::resume_unwind(Box::new("as the schedule wants it"));
-            }
+            4 => self.panic_alone(),
             _ => {
                 let any = self.any_connection(server);
                 if let Some(mut conn) = any.and_then(|id| server.connection(id)) {

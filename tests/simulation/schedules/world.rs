@@ -3,8 +3,8 @@
 //! A panic in here would be taken for a handler's own; so what is found wrong is noted, and told between turns.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use wheelhouse::{
@@ -37,6 +37,14 @@ pub(crate) struct World<const SPEAKS: bool> {
     pub(crate) may_stop: bool,
     /// Outbound connections that were begun.
     pub(crate) dials: u64,
+    /// Stops that were asked for, and the shortest grace among them.
+    pub(crate) stops: usize,
+    pub(crate) grace: Duration,
+    /// Calls of handlers.
+    pub(crate) calls: u64,
+    /// Since the last turn began: packets that each connection's `on_read` was given, and that its handle took.
+    pub(crate) served: BTreeMap<ConnectionId, usize>,
+    pub(crate) handed: BTreeMap<ConnectionId, usize>,
     inside: Option<&'static str>,
     next_number: u32,
     pub(super) next_timer: u64,
@@ -52,15 +60,22 @@ pub(crate) struct Model<const SPEAKS: bool> {
     /// Numbers of the packets that were taken for writing and are still to arrive, by writer.
     pub(crate) owed: [VecDeque<u32>; 2],
     pub(crate) connected: bool,
+    /// When an outbound connection has to have been made.
+    pub(crate) connect_by: Option<Instant>,
     pub(crate) has_on_read: bool,
     pub(crate) was_ever_deaf: bool,
     pub(crate) paused: bool,
     pub(crate) aborted: bool,
     /// It may end without a last word of its protocol's.
     pub(crate) is_curt: bool,
+    /// Whether it took packets for writing when that was last looked at.
+    pub(crate) was_open: bool,
+    /// Since when it is known to have half a packet of its peer's. The time for that begins anew where a packet has been
+    /// handed over, or where reading was put off.
+    pub(crate) half_since: Option<Duration>,
     /// A packet that asks for an answer has been heard, and nothing has been written since.
     pub(crate) asked: bool,
-    pub(super) closing: bool,
+    pub(crate) closing: bool,
     pub(super) failed: bool,
     pub(super) panicked: bool,
     /// A deadline ended it.
@@ -92,6 +107,11 @@ impl<const SPEAKS: bool> World<SPEAKS> {
             inbox,
             may_stop: true,
             dials: 0,
+            stops: 0,
+            grace: Duration::MAX,
+            calls: 0,
+            served: BTreeMap::new(),
+            handed: BTreeMap::new(),
             inside: None,
             next_number: 0,
             next_timer: 0,
@@ -106,6 +126,7 @@ impl<const SPEAKS: bool> World<SPEAKS> {
     }
 
     pub(super) fn enter(&mut self, who: &'static str, id: Option<ConnectionId>) {
+        self.calls += 1;
         let outer = self.inside.replace(who);
         self.check(outer.is_none(), || format!("{who} was called inside {outer:?}"));
         let Some(id) = id else { return };
@@ -126,6 +147,7 @@ impl<const SPEAKS: bool> World<SPEAKS> {
         let number = packet.first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
         let expected = self.model(id).heard;
         self.model(id).heard += 1;
+        self.model(id).half_since = None;
         self.model(id).asked |= SPEAKS && asks(packet);
         self.check(number == Some(expected), || format!("{id}: packet {number:?}, not {expected}"));
     }
@@ -139,6 +161,20 @@ impl<const SPEAKS: bool> World<SPEAKS> {
         packet.put_u32(number);
         packet.put_bytes(b'.', self.rng.usize(0..longest));
         (number, packet.freeze())
+    }
+
+    pub(crate) fn note_stop(&mut self, grace: Duration) {
+        self.stops += 1;
+        self.grace = self.grace.min(grace);
+    }
+
+    /// Inbound connections of one address.
+    pub(crate) fn from_host(&self, host: u8) -> usize {
+        let address = IpAddr::from([127, 0, 0, host]);
+        let is_of = |model: &&Model<SPEAKS>| {
+            model.closed.is_none() && model.peer.is_some_and(|peer| peer.ip() == address)
+        };
+        self.models.values().filter(is_of).count()
     }
 
     // What handlers do.
@@ -214,6 +250,7 @@ impl<const SPEAKS: bool> World<SPEAKS> {
         }
         let model = self.model(conn.id());
         model.paused = pause && !model.closing;
+        model.half_since = None;
     }
 
     pub(crate) fn keep_handle(&mut self, conn: &mut Conn<'_, SPEAKS>) {
@@ -227,7 +264,9 @@ impl<const SPEAKS: bool> World<SPEAKS> {
         let handlers = self.handlers(server.handlers(), true);
         let limit = Duration::from_millis(self.rng.u64(1..400));
         if let Ok(id) = server.connect(address, limit, handlers) {
-            let model = Model { peer: Some(address), has_on_read: true, ..Model::default() };
+            let connect_by = Some(server.now() + limit);
+            let model =
+                Model { peer: Some(address), connect_by, has_on_read: true, ..Model::default() };
             let taken = self.models.insert(id, model).is_some();
             self.check(!taken, || format!("{id} was given out twice"));
             self.dials += 1;
@@ -272,6 +311,7 @@ impl<const SPEAKS: bool> World<SPEAKS> {
                 let handlers = self.handlers(conn.handlers(), hears);
                 let model = self.model(id);
                 model.has_on_read = hears;
+                model.half_since = None;
                 model.was_ever_deaf |= !hears;
                 conn.set_handlers(handlers);
             }
@@ -282,6 +322,7 @@ impl<const SPEAKS: bool> World<SPEAKS> {
             60 => self.keep_handle(conn),
             61 if self.may_stop && self.rng.chance(40) => {
                 let grace = Duration::from_millis(self.rng.u64(0..3) * 200);
+                self.note_stop(grace);
                 conn.server().stop(grace);
             }
             62 => {
@@ -315,9 +356,14 @@ impl<const SPEAKS: bool> World<SPEAKS> {
     }
 
     /// As a panic does, but for the message on the standard error.
-    pub(super) fn panic(&mut self, id: ConnectionId) {
+    pub(super) fn panic(&mut self, id: ConnectionId) -> ! {
         self.model(id).panicked = true;
         self.close_model(id);
+        self.panic_alone();
+    }
+
+    /// The same, where no connection goes down with it.
+    pub(super) fn panic_alone(&mut self) -> ! {
         self.leave();
         std::panic::resume_unwind(Box::new("as the schedule wants it"));
     }
