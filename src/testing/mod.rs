@@ -59,7 +59,7 @@
 //! Events come as edge-triggered epoll gives them: once for each arrival of bytes, of an end or of a reset, and once for
 //! room after a write that found none. A close with input unread resets. Addresses, descriptors, buffers' sizes and
 //! latency are not simulated: what a peer sends has arrived, and what the server writes the peer has, up to
-//! [`Peer::window`].
+//! [`Peer::window`] and to where a connection is reset.
 
 mod driver;
 mod faults;

@@ -186,9 +186,14 @@ impl Pipe {
         }
     }
 
-    /// The peer takes the first `takes` bytes.
+    /// The peer takes the first `takes` bytes; if `cuts_loose`, only those before the byte at which the connection breaks,
+    /// though the server has been told that all were taken.
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>], takes: usize, cuts_loose: bool) {
-        let mut left = takes;
+        let before_the_break = self
+            .reset_at
+            .filter(|_| cuts_loose)
+            .map_or(takes, |at| usize::try_from(at - self.passed).unwrap_or(usize::MAX));
+        let mut left = takes.min(before_the_break);
         for slice in slices {
             let part = &slice[..slice.len().min(left)];
             left -= part.len();

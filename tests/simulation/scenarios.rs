@@ -414,3 +414,26 @@ fn a_stop_returns_as_soon_as_the_last_connection_is_gone() {
     assert_eq!((report.closed, report.forced, report.elapsed), (2, 0, ms(300)));
     assert_eq!(sim.state().reasons(), [CloseReason::Shutdown; 2]);
 }
+
+// The network.
+
+#[test]
+fn a_connection_may_break_in_the_middle_of_a_write_that_was_taken() {
+    let mut faults = Faults::none();
+    faults.resets = 1.0;
+    let mut came_in_part = 0;
+    for seed in 0..40 {
+        let mut sim =
+            Simulation::builder(BytesCodec::new()).seed(seed).faults(faults).start(|(), conn| {
+                conn.write(Bytes::from(vec![7; 2_000])).expect("room");
+                conn.handlers()
+            });
+        let peer = sim.connect();
+        sim.run_until_idle();
+        let came = peer.received().len();
+        assert_eq!(sim.server().stats().bytes_out, 2_000);
+        assert!(peer.was_cut() && peer.is_closed() && (1..=2_000).contains(&came));
+        came_in_part += usize::from(came < 2_000);
+    }
+    assert!((10..=30).contains(&came_in_part), "{came_in_part} of 40");
+}
