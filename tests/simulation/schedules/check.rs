@@ -23,6 +23,9 @@ const GRAIN: Duration = Duration::from_millis(5);
 impl<const SPEAKS: bool> Schedule<SPEAKS> {
     pub(super) fn fail(&self, what: impl std::fmt::Display) -> ! {
         let Self { step, again, .. } = self;
+        if self.quiet {
+            std::panic::resume_unwind(Box::new(format!("{what}\nat step {step}")));
+        }
         panic!("{what}\nat step {step} of the schedule that this plays again:\n{again}");
     }
 

@@ -4,7 +4,7 @@
 //! that plays its schedule alone. Every other schedule has a protocol that speaks for itself.
 //!
 //! The same schedules, with choices that a fuzzer made in the place of a seed's, are the fuzz target `reactor`, which
-//! includes this module; what it found is played again by [`found`].
+//! includes this module; what it found is played again by [`found`]. One that fails in `shrunk` is made small.
 
 mod check;
 mod choices;
@@ -14,12 +14,17 @@ mod far;
 mod found;
 mod handlers;
 mod settings;
+#[cfg(test)]
+mod shrunk;
 mod timing;
 mod turns;
 mod wire;
 mod world;
 
+use std::fmt;
 use std::net::SocketAddr;
+#[cfg(test)]
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use wheelhouse::ConnectionId;
@@ -32,7 +37,7 @@ use self::wire::Wire;
 use self::world::{BY_HANDLE, BY_LOOP, Conn, World};
 
 /// A schedule as somebody else chose it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Script {
     /// Whether the protocol speaks for itself.
     pub(crate) speaks: bool,
@@ -63,6 +68,31 @@ impl Script {
             Schedule::<false>::given(self).play();
         }
     }
+
+    /// Plays it, and says what is wrong without a word on the standard error.
+    #[cfg(test)]
+    fn try_play(self) -> Result<(), String> {
+        let quietly = || match self.speaks {
+            true => Schedule::<true>::given(self).quiet().play(),
+            false => Schedule::<false>::given(self).quiet().play(),
+        };
+        catch_unwind(AssertUnwindSafe(quietly)).map_err(|panic| {
+            panic.downcast::<String>().map_or_else(|_| "a panic".into(), |wrong| *wrong)
+        })
+    }
+}
+
+/// As it can stand in a source.
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { speaks, seed, settings, inside, steps } = self;
+        // Bytes that are spent are as good as zeros.
+        let spent = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+        let settings = &settings[..spent(settings)];
+        let inside = &inside[..spent(inside)];
+        write!(f, "Script {{ speaks: {speaks}, seed: {seed}, settings: vec!{settings:?}, ")?;
+        write!(f, "inside: vec!{inside:?}, steps: vec!{steps:?} }}")
+    }
 }
 
 /// How many steps there are, and how they are chosen.
@@ -74,6 +104,8 @@ enum Steps {
 pub(crate) struct Schedule<const SPEAKS: bool> {
     /// How to play it again.
     again: String,
+    /// A rule that is broken is told to the caller alone.
+    quiet: bool,
     step: usize,
     steps: Steps,
     rng: Choices,
@@ -88,12 +120,17 @@ pub(crate) struct Schedule<const SPEAKS: bool> {
     next_command: u64,
 }
 
-#[test]
-fn everything_at_once_keeps_every_rule() {
-    let number = |name: &str, default: u64| match std::env::var(name) {
+/// A number from the environment.
+#[cfg(test)]
+fn number(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")),
         Err(_) => default,
-    };
+    }
+}
+
+#[test]
+fn everything_at_once_keeps_every_rule() {
     let first = number("WHEELHOUSE_SEED", 1);
     let schedules = number("WHEELHOUSE_SCHEDULES", 10_000);
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
@@ -128,8 +165,14 @@ impl<const SPEAKS: bool> Schedule<SPEAKS> {
         Self::new(again, seed, &mut settings, inside, rng, steps)
     }
 
+    #[cfg(test)]
+    fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
+    }
+
     fn given(script: Script) -> Self {
-        let again = format!("{script:?}");
+        let again = format!("{script:?}.play();");
         let Script { seed, settings, inside, mut steps, .. } = script;
         steps.truncate(MOST_STEPS);
         let steps = Steps::Given(steps.into_iter());
@@ -155,6 +198,7 @@ impl<const SPEAKS: bool> Schedule<SPEAKS> {
             .start(World::on_accept);
         Self {
             again,
+            quiet: false,
             step: 0,
             steps,
             rng,

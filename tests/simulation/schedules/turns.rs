@@ -123,7 +123,7 @@ impl<const SPEAKS: bool> Schedule<SPEAKS> {
         self.require(stats.open <= settings.most, || format!("over {}: {stats:?}", settings.most));
         if let Some(limit) = settings.per_address {
             for host in 1..4 {
-                let open = world.from_host(host);
+                let open = world.open_of_host(host);
                 self.require(open <= limit, || format!("{open} from one address, over {limit}"));
             }
         }

@@ -169,7 +169,7 @@ impl<const SPEAKS: bool> World<SPEAKS> {
     }
 
     /// Inbound connections of one address.
-    pub(crate) fn from_host(&self, host: u8) -> usize {
+    pub(crate) fn open_of_host(&self, host: u8) -> usize {
         let address = IpAddr::from([127, 0, 0, host]);
         let is_of = |model: &&Model<SPEAKS>| {
             model.closed.is_none() && model.peer.is_some_and(|peer| peer.ip() == address)
