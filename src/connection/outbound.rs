@@ -98,6 +98,11 @@ impl Outbound {
         self.open = true;
     }
 
+    /// Whether the socket has not refused bytes since it last said that it can take some.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.open
+    }
+
     /// Whether `more` bytes fit under the cap. Anything fits into an empty outbox, or a packet larger than the cap could
     /// never go.
     #[inline]

@@ -54,6 +54,12 @@ impl<P: Protocol, S> Registry<P, S> {
         let before = conn.outbound.queued();
         conn.outbound.append(bytes, &self.config.outbox, &mut self.pool);
         self.stats.queued_bytes = self.stats.queued_bytes + conn.outbound.queued() - before;
+        if !conn.outbound.is_writable() {
+            // Nothing will be tried before the socket takes bytes again, and nothing else may wait any more.
+            let clock = &self.clock;
+            conn.outbound.watch_stuck(|| clock.fresh());
+            self.arm(id);
+        }
         self.enqueue_dirty(id);
     }
 

@@ -121,6 +121,22 @@ fn what_a_peer_that_has_ended_the_conversation_would_not_read_is_dropped() {
 }
 
 #[test]
+fn last_words_that_replace_all_that_waited_are_given_as_long_as_any_output_and_no_longer() {
+    let mut sim = talking(Config::default().write_timeout(Duration::from_secs(5)));
+    let peer = sim.connect();
+    peer.window(0);
+    peer.send("first\n");
+    sim.run_until_idle();
+    sim.run_for(Duration::from_secs(3));
+    peer.send("quit\n"); // drops the packet, which has not been begun
+    sim.run_for(Duration::from_millis(4_999));
+    assert!(!peer.is_closed());
+    sim.run_for(Duration::from_millis(1));
+    assert!(peer.was_reset());
+    assert_eq!(sim.state().reasons(), [CloseReason::SlowConsumer]);
+}
+
+#[test]
 fn a_decoder_that_fails_says_why_before_its_connection_closes() {
     let mut sim = talking(Config::default());
     let peer = sim.connect();
