@@ -8,9 +8,10 @@ use wheelhouse::testing::{Faults, Sleep};
 use super::Schedule;
 use super::wire::WORD;
 
-/// Turns in a row that may find nothing to do, though the loop did not sleep. A connection can stand on a list for what
-/// another phase has seen to meanwhile; no list has it twice, and what a turn does about it lists it once more at most.
-const IDLE_TURNS: usize = 3;
+/// Turns in a row that may find nothing to do, though the loop did not sleep: a deadline that is over is looked at in one,
+/// and, with the socket asked once more, in the next; where it then means nothing, the connection's next one is looked at,
+/// and there are four.
+const IDLE_TURNS: usize = 8;
 
 /// Turns after which a loop that has not come to rest never will.
 const RESTLESS_AFTER: usize = 20_000;
