@@ -2,7 +2,7 @@
 //! binary once more, in a process of its own.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wheelhouse::codec::http::{Http, Response, StatusCode};
 use wheelhouse::codec::{LinesCodec, Protocol};
@@ -14,9 +14,23 @@ use crate::kit::programs::Program;
 const SETTINGS: &str = "WHEELHOUSE_TEST_HOST";
 
 /// What the host is told, as `name=value` words: `grace`, `packet` and `idle` in milliseconds, `per_address` in connections,
-/// `panics=10` for a handler that panics on each tenth connection, `http=1` for requests rather than lines.
+/// `panics=10` for a handler that panics on each tenth connection, `http=1` for requests rather than lines. The line
+/// `what time is it?` is answered with the time of day, in seconds since 1970.
 pub(crate) fn start(settings: &str) -> Program {
     spawn(&mut command(settings))
+}
+
+/// The line that asks what the host takes for the time of day.
+pub(crate) const ASKS_TIME: &str = "what time is it?";
+
+/// The time of day, as this process sees it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what the time of day does to a server is being tested"
+)]
+pub(crate) fn seconds_since_1970() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970");
+    i64::try_from(since.as_secs()).expect("a time in this age")
 }
 
 /// The host's command, to be run under another program.
@@ -99,7 +113,8 @@ fn serve_lines(config: Config, panics: Option<u64>) {
             conn.handlers()
                 .on_read(move |account, conn, line| {
                     assert!(!panics, "a handler that panics, as told");
-                    conn.write(line)?;
+                    let asks = line == ASKS_TIME;
+                    conn.write(if asks { seconds_since_1970().to_string() } else { line })?;
                     *account.replies.entry(conn.id()).or_default() += 1;
                     Ok(())
                 })
