@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::fs;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -65,13 +66,19 @@ pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// Says what a test leaves out, past the harness, which keeps to itself what a test that passes prints.
+fn leave_out(why: impl Display) {
+    // An error: nobody hears it.
+    drop(writeln!(io::stderr(), "left out: {why}"));
+}
+
 /// Whether the machine has a program; says so if not.
 pub(crate) fn has(program: &str) -> bool {
     let found = std::env::var_os("PATH").is_some_and(|path| {
         std::env::split_paths(&path).any(|directory| directory.join(program).exists())
     });
     if !found {
-        println!("left out: there is no {program} here");
+        leave_out(format_args!("there is no {program} here"));
     }
     found
 }
@@ -81,11 +88,12 @@ pub(crate) fn works(command: &mut Command) -> bool {
     match command.output() {
         Ok(output) if output.status.success() => true,
         Ok(output) => {
-            println!("left out: {command:?}: {}", String::from_utf8_lossy(&output.stderr));
+            let why = String::from_utf8_lossy(&output.stderr);
+            leave_out(format_args!("{command:?}: {}", why.trim_end()));
             false
         }
         Err(error) => {
-            println!("left out: {command:?}: {error}");
+            leave_out(format_args!("{command:?}: {error}"));
             false
         }
     }
@@ -193,9 +201,12 @@ impl Process {
     }
 
     /// Descriptors open, once they have been as many for a while, and it has slept.
+    #[track_caller]
     pub(crate) fn rested(self) -> usize {
+        let give_up = now() + PATIENCE;
         let mut before = usize::MAX;
         loop {
+            assert!(now() < give_up, "it never came to rest: {before} descriptors");
             let (count, sleeps) = (self.descriptors(), self.sleeps());
             if count == before && sleeps > 0 {
                 return count;
