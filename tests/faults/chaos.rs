@@ -1,134 +1,15 @@
-//! Each example behind the chaos proxy: who is cut off has got a beginning of what was due, everybody else has got all of
-//! it, and the server is as before.
+//! Each example behind the chaos proxy: who is cut off by it has got a beginning of what was due, everybody else has got
+//! all of it, and the server is as before.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 
 use crate::chaos_proxy::ChaosProxy;
-use crate::common::{PATIENCE, connect, ms};
-use crate::ground::{Figures, Process, alone, pass, seed, size, until};
-use crate::kit::programs::Program;
-use crate::slow::pings;
-
-/// Whether this may be the beginning of what is due, or, where so told, all of it.
-type Fits = Box<dyn Fn(&[u8], bool) -> bool + Send>;
-
-/// What a peer says, and what it makes of all that it hears.
-struct Script {
-    says: Vec<u8>,
-    fits: Fits,
-    /// How long it stays after its last word, where the server speaks by itself.
-    stays: u64,
-}
-
-type Playwright = fn(usize, &mut fastrand::Rng) -> Script;
-
-/// What is said comes back.
-fn comes_back(says: Vec<u8>) -> Script {
-    let due = says.clone();
-    let fits = move |heard: &[u8], whole: bool| {
-        if whole { heard == due } else { due.starts_with(heard) }
-    };
-    Script { says, fits: Box::new(fits), stays: 0 }
-}
-
-fn bytes(_: usize, rng: &mut fastrand::Rng) -> Script {
-    let length = rng.usize(..16_000);
-    comes_back((0..length).map(|_| rng.u8(..)).collect())
-}
-
-fn text(_: usize, rng: &mut fastrand::Rng) -> Script {
-    let lines = rng.usize(1..200);
-    let line = |at| format!("{at} {}\n", "x".repeat(at * 7 % 60));
-    comes_back((0..lines).map(line).collect::<String>().into_bytes())
-}
-
-fn frames(_: usize, rng: &mut fastrand::Rng) -> Script {
-    let frame =
-        |at: u32| [(at * 13 % 300).to_be_bytes().to_vec(), vec![7; (at * 13 % 300) as usize]];
-    comes_back((0..rng.u32(1..60)).flat_map(frame).flatten().collect())
-}
-
-fn questions(peer: usize, rng: &mut fastrand::Rng) -> Script {
-    let (ask, due): (Vec<_>, Vec<_>) = (0..rng.u64(1..100)).map(|at| pings(peer, at)).unzip();
-    let due = due.concat();
-    let fits = move |heard: &[u8], whole: bool| {
-        if whole { heard == due } else { due.starts_with(heard) }
-    };
-    Script { says: ask.concat(), fits: Box::new(fits), stays: 0 }
-}
-
-/// Joins a chat, talks and leaves; hears the others in between.
-fn chat(peer: usize, _: &mut fastrand::Rng) -> Script {
-    let talk = "what weather today\n".repeat(20);
-    let says = format!("peer-{peer}\n{talk}/me leaves\n/quit\n").into_bytes();
-    let fits = |heard: &[u8], whole: bool| {
-        let heard = String::from_utf8_lossy(heard);
-        let greeting = "Welcome! What is your name?\nOnline: ";
-        let begins = if heard.len() < greeting.len() {
-            greeting.starts_with(&*heard)
-        } else {
-            heard.starts_with(greeting)
-        };
-        begins && (!whole || heard.ends_with("Goodbye!\n"))
-    };
-    Script { says, fits: Box::new(fits), stays: 0 }
-}
-
-/// Plays for a moment; the snapshots come one after another, each tick once.
-fn play(_: usize, rng: &mut fastrand::Rng) -> Script {
-    let says = (0..rng.usize(1..200)).flat_map(|_| [1, 255]).collect();
-    let fits = |mut heard: &[u8], whole: bool| {
-        let (mut last, mut shots) = (None, 0);
-        while let Some((length, rest)) = heard.split_first_chunk::<4>() {
-            let length = u32::from_be_bytes(*length) as usize;
-            let Some((shot, rest)) = rest.split_at_checked(length) else { break };
-            let tick = shot.first_chunk::<4>().map(|tick| u32::from_be_bytes(*tick));
-            if tick <= last {
-                return false;
-            }
-            (last, heard, shots) = (tick, rest, shots + 1);
-        }
-        !whole || shots > 0
-    };
-    Script { says, fits: Box::new(fits), stays: 100 }
-}
-
-/// Plays a script to its end, whatever that is; whether it was cut off.
-fn perform(server: SocketAddr, script: &Script) -> bool {
-    let mut peer = connect(server);
-    let mut saying = peer.try_clone().expect("a descriptor");
-    let says = script.says.clone();
-    let stays = script.stays;
-    let speaker = thread::spawn(move || {
-        let said = saying.write_all(&says);
-        pass(ms(stays));
-        said.and_then(|()| saying.shutdown(Shutdown::Write)).is_ok()
-    });
-    let (heard, whole) = listen(&mut peer);
-    let said = speaker.join().expect("a speaker that does not panic");
-    // An orderly end may be that of a cut: only who has got all can tell.
-    let all = said && whole && (script.fits)(&heard, true);
-    assert!(all || (script.fits)(&heard, false), "{:?}", String::from_utf8_lossy(&heard));
-    !all
-}
-
-fn listen(peer: &mut TcpStream) -> (Vec<u8>, bool) {
-    peer.set_read_timeout(Some(PATIENCE * 2)).expect("a socket option");
-    let (mut heard, mut buf) = (Vec::new(), [0; 4096]);
-    loop {
-        match peer.read(&mut buf) {
-            Ok(0) => return (heard, true),
-            Ok(got) => heard.extend_from_slice(&buf[..got]),
-            Err(error) => {
-                let late = error.kind() == std::io::ErrorKind::WouldBlock;
-                assert!(!late, "no end came; so far {} bytes", heard.len());
-                return (heard, false);
-            }
-        }
-    }
-}
+use crate::chaos_scripts::{
+    Playwright, bytes, chat, frames, messages, play, questions, text, visit,
+};
+use crate::common::connect;
+use crate::ground::{Figures, Process, alone, seed, size, until};
+use crate::kit::programs::{CHAT, Program};
 
 /// Plays many scripts through the proxy, ten at a time, and then one without it.
 fn attack(name: &str, program: &Program, write: Playwright, rng: &mut fastrand::Rng) -> usize {
@@ -138,16 +19,20 @@ fn attack(name: &str, program: &Program, write: Playwright, rng: &mut fastrand::
     let mut cut = 0;
     for _ in 0..size(1, 30) {
         let scripts: Vec<_> = (0..10).map(|at| write(at, rng)).collect();
-        let through = proxy.address;
-        let players =
-            scripts.into_iter().map(|script| thread::spawn(move || perform(through, &script)));
-        for player in players.collect::<Vec<_>>() {
-            cut += usize::from(player.join().expect("what was heard fits"));
+        let players = scripts.into_iter().map(|script| {
+            let peer = connect(proxy.address);
+            let port = peer.local_addr().expect("an address").port();
+            (port, thread::spawn(move || script.perform(peer)))
+        });
+        for (port, player) in players.collect::<Vec<_>>() {
+            let Err(end) = player.join().expect("what was heard fits") else { continue };
+            assert!(proxy.has_reset(port), "{name} ended what the proxy has not: {end}");
+            cut += 1;
         }
     }
     drop(proxy);
     until(&format!("{name} is rid of them"), || process.descriptors() <= rested);
-    assert!(!perform(address, &write(99, rng)), "{name} serves as before");
+    assert_eq!(write(99, rng).perform(connect(address)), Ok(()), "{name} serves as before");
     cut
 }
 
@@ -159,7 +44,7 @@ fn every_example_survives_a_network_that_spoils_everything() {
     let any = ["--addr", "127.0.0.1:0"];
     let behind = Program::start("echo", &any);
     let behind_at = behind.address().to_string();
-    let stages: [(&str, &[&str], Playwright); 8] = [
+    let stages: [(&str, &[&str], Playwright); 10] = [
         ("echo", &[], bytes),
         ("echo", &["--codec", "lines"], text),
         ("echo", &["--codec", "length"], frames),
@@ -168,6 +53,8 @@ fn every_example_survives_a_network_that_spoils_everything() {
         ("threads", &[], bytes),
         ("game_tick", &[], play),
         ("proxy", &["--to", &behind_at], bytes),
+        ("ws_echo", &[], messages),
+        (CHAT, &["--db", ":memory:", "--address-rate", "100000"], visit),
     ];
     for (name, args, write) in stages {
         let program = Program::start(name, &[&any, args].concat());
@@ -182,5 +69,71 @@ fn every_example_survives_a_network_that_spoils_everything() {
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
     }
+    figures.finish();
+}
+
+/// What the client of `tcp_chat` prints, until it has heard the answer to its last line; or, where it was cut off, until it
+/// is back.
+fn hear(client: &Program) -> String {
+    let (mut heard, mut answers) = (String::new(), 0);
+    while let Some(line) = client.line_or_end() {
+        heard.extend([&line, "\n"]);
+        answers += usize::from(line.starts_with("Online: "));
+        let is_back = heard.contains(AGAIN) && line.starts_with("Welcome!");
+        if answers == 2 || is_back {
+            break;
+        }
+    }
+    heard
+}
+
+/// What it prints when it has lost its connection.
+const AGAIN: &str = "; connecting again\n";
+
+/// The client of `tcp_chat` behind a proxy of its own: it connects again where that has cut it off, and only there.
+#[test]
+fn the_chat_client_comes_back_through_a_network_that_spoils_everything() {
+    let _alone = alone();
+    let figures = Figures::of("chaos, the client");
+    let mut rng = fastrand::Rng::with_seed(seed());
+    let program = Program::start("tcp_chat", &["--addr", "127.0.0.1:0", "--rate", "100000"]);
+    let (address, process) = (program.address(), Process(program.pid()));
+    let rested = process.rested();
+    let (mut cut, mut back, mut whole) = (0, 0, 0);
+    let waves = size(1, 10);
+    for wave in 0..waves {
+        let start = |at| {
+            let proxy = ChaosProxy::start(address, rng.u64(..));
+            let (to, name) = (proxy.address.to_string(), format!("peer-{wave}-{at}"));
+            let mut client = Program::start("chat_client", &["--addr", &to, "--name", &name]);
+            client.say(&format!("{}/who\n", "what weather today\n".repeat(20)));
+            (proxy, client)
+        };
+        for (proxy, mut client) in (0..10).map(start).collect::<Vec<_>>() {
+            let mut heard = hear(&client);
+            client.end_input();
+            let ended = client.end();
+            heard.push_str(&ended.stdout);
+            let (resets, comebacks) = (proxy.resets(), heard.matches(AGAIN).count());
+            assert!(comebacks <= resets, "{resets} resets, and {heard}");
+            assert!(!ended.stderr.contains("panicked"), "{ended:?}");
+            // A line that could not be sent is an error.
+            let fine =
+                if resets == 0 { ended.code == Some(0) } else { matches!(ended.code, Some(0 | 1)) };
+            assert!(fine, "{resets} resets, and {ended:?}");
+            if resets == 0 {
+                let answers = heard.lines().filter(|line| line.starts_with("Online: ")).count();
+                assert_eq!(answers, 2, "{heard}");
+            }
+            (cut, back) = (cut + resets, back + comebacks);
+            whole += usize::from(resets == 0);
+        }
+    }
+    until("the server is rid of them", || process.descriptors() <= rested);
+    let all = 10 * waves;
+    figures.tell("clients", format!("{all}, {whole} never cut off: those have heard all"));
+    figures.tell("cut off, and went to connect again", format!("{cut} times, {back} times"));
+    program.terminate();
+    assert_eq!(program.end().code, Some(0));
     figures.finish();
 }

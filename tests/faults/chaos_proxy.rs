@@ -1,10 +1,11 @@
 //! A proxy that spoils what it carries, from a seed: one byte at a time, late, in stalls, cut off by a reset. Connections
 //! overtake each other, since each has its own delays; the bytes of one stay in order, as TCP keeps them.
 
+use std::collections::HashSet;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crate::common::{connect, ms, reset};
@@ -49,9 +50,32 @@ impl Plague {
     }
 }
 
+/// Which connections have been cut off, noted before their peers can see it.
+#[derive(Clone, Default)]
+struct Resets(Arc<Mutex<Ports>>);
+
+#[derive(Default)]
+struct Ports {
+    /// Of peers whose latest connection was cut off.
+    cut: HashSet<u16>,
+    all: usize,
+}
+
+impl Resets {
+    fn ports(&self) -> MutexGuard<'_, Ports> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, port: u16) {
+        let mut ports = self.ports();
+        ports.all += usize::from(ports.cut.insert(port)); // once, though both directions may be cut
+    }
+}
+
 /// A proxy under way. Dropped, it takes no more connections.
 pub(crate) struct ChaosProxy {
     pub(crate) address: SocketAddr,
+    resets: Resets,
     over: Arc<AtomicBool>,
     doorman: Option<JoinHandle<()>>,
 }
@@ -62,6 +86,8 @@ impl ChaosProxy {
         let address = listener.local_addr().expect("an address");
         let over = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&over);
+        let resets = Resets::default();
+        let noted = resets.clone();
         let doorman = thread::spawn(move || {
             let mut rng = fastrand::Rng::with_seed(seed);
             let mut carried = Vec::new();
@@ -69,11 +95,25 @@ impl ChaosProxy {
                 if told.load(Ordering::Relaxed) {
                     break;
                 }
-                carried.extend(carry(inside.expect("a peer"), connect(to), &mut rng));
+                let inside = inside.expect("a peer");
+                let port = inside.peer_addr().map_or(0, |peer| peer.port()); // 0: it has gone
+                noted.ports().cut.remove(&port); // that was its last tenant
+                let note = noted.clone();
+                carried.extend(carry(inside, connect(to), &mut rng, move || note.note(port)));
             }
             carried.into_iter().for_each(|pump| pump.join().expect("a pump that does not panic"));
         });
-        Self { address, over, doorman: Some(doorman) }
+        Self { address, resets, over, doorman: Some(doorman) }
+    }
+
+    /// Whether it has cut off the connection of the peer at this port.
+    pub(crate) fn has_reset(&self, port: u16) -> bool {
+        self.resets.ports().cut.contains(&port)
+    }
+
+    /// How many connections it has cut off.
+    pub(crate) fn resets(&self) -> usize {
+        self.resets.ports().all
     }
 }
 
@@ -86,16 +126,21 @@ impl Drop for ChaosProxy {
     }
 }
 
-/// A pump for each direction.
-fn carry(inside: TcpStream, outside: TcpStream, rng: &mut fastrand::Rng) -> [JoinHandle<()>; 2] {
+/// A pump for each direction. One that cuts the connection off says so first.
+fn carry(
+    inside: TcpStream,
+    outside: TcpStream,
+    rng: &mut fastrand::Rng,
+    note: impl Fn() + Clone + Send + 'static,
+) -> [JoinHandle<()>; 2] {
     inside.set_nodelay(true).expect("a socket option");
     [(&inside, &outside), (&outside, &inside)].map(|(from, to)| {
         let clone = |stream: &TcpStream| stream.try_clone().expect("a descriptor");
-        let (from, to, mut rng) = (clone(from), clone(to), rng.fork());
+        let (from, to, mut rng, note) = (clone(from), clone(to), rng.fork(), note.clone());
         thread::spawn(move || {
             let plague = Plague::of(&mut rng);
             // An error: one of the ends has gone, or this pump's other half has cut it off.
-            if pump(&from, &to, plague, &mut rng).is_err() {
+            if pump(&from, &to, plague, &mut rng, note).is_err() {
                 drop(from.shutdown(Shutdown::Both));
                 drop(to.shutdown(Shutdown::Both));
             }
@@ -108,6 +153,7 @@ fn pump(
     mut to: &TcpStream,
     plague: Plague,
     rng: &mut fastrand::Rng,
+    note: impl Fn(),
 ) -> io::Result<()> {
     let mut left = if let Plague::Reset(after) = plague { after } else { usize::MAX };
     let mut buf = [0; 4096];
@@ -127,6 +173,7 @@ fn pump(
             bytes = rest;
             left -= piece.len();
             if left == 0 {
+                note();
                 // The linger of zero is the socket's, of which these are clones.
                 [from, to]
                     .into_iter()

@@ -11,5 +11,6 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 cargo build --release --examples
+cargo build --release -p wheelhouse-chat
 WHEELHOUSE_FULL=1 cargo test --release --test faults -- "$@" --nocapture --test-threads=1 2>&1 |
     tee target/faults.txt

@@ -7,7 +7,8 @@
 //!
 //! What the machine lacks (strace, faketime, a network namespace) is said, and left out.
 //!
-//! Wants the examples built, as `cargo test` does; with `--test faults`, `cargo build --examples` first.
+//! Wants the examples built, the chat among them, as `cargo test --workspace` does; with `--test faults`,
+//! `cargo build --workspace --bins --examples` first.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -23,6 +24,7 @@ mod host;
 mod accept_errors;
 mod chaos;
 mod chaos_proxy;
+mod chaos_scripts;
 mod clock;
 mod descriptors;
 mod flood;

@@ -86,6 +86,15 @@ impl Program {
         self.next(&self.stdout, "a line")
     }
 
+    /// The next line that it prints; `None` is the end of what it prints.
+    pub(crate) fn line_or_end(&self) -> Option<String> {
+        match self.stdout.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("{} prints nothing", self.name),
+        }
+    }
+
     fn next(&self, from: &Receiver<String>, what: &str) -> String {
         from.recv_timeout(PATIENCE).unwrap_or_else(|error| {
             let stderr: Vec<String> = self.stderr.try_iter().collect();
