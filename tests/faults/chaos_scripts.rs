@@ -227,6 +227,11 @@ fn whole_frames(mut heard: &[u8]) -> Option<Vec<(u8, &[u8])>> {
     Some(frames)
 }
 
+/// A message that is echoed.
+pub(crate) fn echoes() -> Vec<u8> {
+    frame(BINARY, &[0; 100], Some([1, 2, 3, 4]))
+}
+
 /// Messages, in fragments now and then, come back; so does the close.
 pub(crate) fn messages(_: usize, rng: &mut fastrand::Rng) -> Script {
     let (mut says, mut due) = (upgrade("/"), Vec::new());
