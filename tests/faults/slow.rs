@@ -19,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 const PACE: Duration = Duration::from_secs(1);
 
-/// A ping of the example's, 54 bytes long, and its answer.
+/// A ping of the example's, 53 bytes long, and its answer.
 pub(crate) fn pings(peer: usize, question: u64) -> (Vec<u8>, Vec<u8>) {
     let body = format!("{peer:>20} asks: {question:>16}");
     let frame = |kind: u8| {
@@ -135,20 +135,20 @@ pub(crate) fn bytewise(text: &[u8]) -> VecDeque<Vec<u8>> {
     text.iter().map(|byte| vec![*byte]).collect()
 }
 
-/// A third of them drips, a third sends one byte, a third sends half a packet.
+/// Of six, four drip, one sends one byte, one sends half a packet.
 fn packets(at: usize) -> VecDeque<Vec<u8>> {
     let (packet, _) = pings(at, 0);
-    match at % 3 {
-        0 => bytewise(&packet),
-        1 => bytewise(&packet[..1]),
-        _ => VecDeque::from([packet[..packet.len() / 2].to_vec()]),
+    match at % 6 {
+        4 => bytewise(&packet[..1]),
+        5 => VecDeque::from([packet[..packet.len() / 2].to_vec()]),
+        _ => bytewise(&packet),
     }
 }
 
 #[test]
 fn slow_senders_are_gone_at_their_deadline_and_hold_up_nobody() {
     let _alone = alone();
-    let count = size(200, 2_000);
+    let count = size(300, 3_000);
     let server = Program::start("custom_protocol", &["--addr", "127.0.0.1:0"]);
     let (address, process) = (server.address(), Process(server.pid()));
     let mut figures = Figures::of("slow senders");
@@ -165,7 +165,15 @@ fn slow_senders_are_gone_at_their_deadline_and_hold_up_nobody() {
     let mut healthy = healthy.finish();
     assert_eq!(healthy.lost, <[&str; 0]>::default());
 
+    // Who drips has said a byte at once, and one each second.
+    let packet = pings(0, 0).0.len();
+    let said = slow.senders.iter().map(|sender| packet - sender.rest.len());
+    let said: Vec<_> = said.filter(|said| *said < packet).collect();
+    assert!(said.iter().all(|said| (4..=6).contains(said)), "{said:?}");
     let (first, last) = slow.lived();
+    let what = format!("{count} senders, of whom so many sent a byte a second");
+    figures.tell(&what, said.len());
+    assert_eq!(said.len(), size(200, 2_000));
     figures.tell(&format!("healthy peers beside {count}"), healthy.latencies.summary());
     figures.tell("memory for each", format_args!("{each} bytes"));
     assert!(first >= DEADLINE, "one was gone after {first:?}, before its deadline");
