@@ -11,7 +11,7 @@ use mio::{Events, Interest, Poll, Token};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::common::{PATIENCE, connect, ms, now, read_exactly, send};
-use crate::ground::{Figures, Process, alone, full, millis, pass, size};
+use crate::ground::{Figures, Process, alone, millis, seed, size, until};
 use crate::holder::Holder;
 use crate::kit::programs::{Program, example};
 
@@ -112,6 +112,7 @@ struct Attack {
     waiting: Waiting,
     holders: Vec<Holder>,
     held: usize,
+    rng: fastrand::Rng,
 }
 
 impl Attack {
@@ -161,7 +162,7 @@ impl Attack {
             // Once one is shed, the server rests; others wait, and nobody knocks.
             let shed = self.waiting.shed;
             assert!(self.waiting.hear(PATIENCE, |all| all.shed > shed), "it sheds");
-            let phase = fastrand::u64(..100);
+            let phase = self.rng.u64(..100);
             self.waiting.hear(ms(phase), |_| false);
             let served = self.waiting.served.len();
             let given = now();
@@ -179,6 +180,7 @@ impl Attack {
             let came = self.waiting.hear(PATIENCE, |all| all.served.len() > served);
             assert!(came, "nobody is served, though a descriptor is free");
         }
+        self.figures.tell("rounds in which all were shed before, made again", void);
         self.figures.at_most(&format!("served after {how}"), millis(longest), 150.0, "ms");
     }
 
@@ -201,10 +203,12 @@ fn descriptors_run_out_and_come_back() {
     let _alone = alone();
     let descriptors = size(256, 19_900);
     let (server, address, process) = server(descriptors);
+    let rested = process.rested();
     let holders = (0..2).map(|at| Holder::start(address, 10 + at)).collect();
     let figures = Figures::of("descriptors");
     let waiting = Waiting::new();
-    let mut attack = Attack { figures, address, process, waiting, holders, held: 0 };
+    let rng = fastrand::Rng::with_seed(seed());
+    let mut attack = Attack { figures, address, process, waiting, holders, held: 0, rng };
     attack.exhaust(descriptors);
     attack.stay_full(size(40, 200), size(ms(1_000), ms(5_000)));
     let mut given = 0;
@@ -222,9 +226,7 @@ fn descriptors_run_out_and_come_back() {
     assert_eq!(attack.ping(), attack.held, "nobody that was connected is dropped");
     attack.figures.tell("connected and dropped", 0);
     drop((attack.holders, attack.waiting));
-    if full() {
-        pass(ms(1_000)); // 20,000 ends
-    }
+    until("all have ended", || process.descriptors() == rested);
     server.terminate();
     let ended = server.end();
     assert_eq!(ended.code, Some(0), "{}", ended.stdout);
