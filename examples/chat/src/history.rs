@@ -32,19 +32,23 @@ pub struct Settings {
     pub path: PathBuf,
     /// Messages kept for each room; the oldest go first.
     pub per_room: u32,
-    /// Rooms kept; with one more, the room that was silent for longest goes, with its messages.
+    /// Rooms that a file may have when it is opened: of those beyond, the ones silent for longest go. After that a room goes
+    /// when it is asked to ([`Request::Forget`]).
     pub rooms: u32,
+    /// The room that never goes, and has a place among `rooms` whether it is in the file or not.
+    pub lobby: String,
     /// How long a write waits for another process's lock on the file before it fails as [`Fault::Locked`].
     pub busy_timeout: Duration,
 }
 
 impl Settings {
-    /// A file, with 100 messages a room, 1,000 rooms, and 250 ms of patience with a locked file.
+    /// A file, with 100 messages a room, 1,000 rooms, one of them `lobby`, and 250 ms of patience with a locked file.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
             per_room: 100,
             rooms: 1_000,
+            lobby: "lobby".to_owned(),
             busy_timeout: Duration::from_millis(250),
         }
     }
@@ -148,6 +152,11 @@ pub enum Request {
         /// An inclusive bound.
         through: u64,
     },
+    /// Forget a room, with its messages and its owner. Answered with [`Reply::Done`], also where there is no such room.
+    Forget {
+        /// The room's name.
+        room: String,
+    },
     /// Keep a room's owner, or that it has none; the room need not have messages. Answered with [`Reply::Done`].
     SetOwner {
         /// The room's name.
@@ -191,7 +200,7 @@ pub enum Reply {
         /// [`Request::Before`]: there are older ones. [`Request::Since`]: there are more after `since` than these.
         more: bool,
     },
-    /// A clear or an owner is on disk.
+    /// A clear, an owner, or that a room is forgotten, is on disk.
     Done,
 }
 

@@ -34,7 +34,7 @@ use crate::message::{CloseCode, Code, Refusal, Request};
 use crate::names::Key;
 use crate::pace::{Bucket, Rate};
 use crate::rooms::{LOBBY, Owner, Room, Rooms};
-use crate::wire::{Backstage, Why, Wire};
+use crate::wire::{Backstage, Busy, Why, Wire};
 
 /// How often [`Hub::tick`] wants to be called.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
@@ -99,6 +99,13 @@ pub(crate) struct Hub {
     pub(crate) counts: Counts,
 }
 
+/// Has the history forget a room. Where it has no time for that, the room stays for now, so that whoever makes it anew does
+/// not find in it what others said.
+fn forget(backstage: &dyn Backstage, key: &Key) -> Result<(), Busy> {
+    let request = ToHistory::Forget { room: key.as_str().to_owned() };
+    backstage.keep(Why::Forgotten { room: key.clone() }, request)
+}
+
 /// What clients of one address share.
 struct Address {
     connections: usize,
@@ -116,7 +123,7 @@ impl Hub {
         let mut rooms = Rooms::new(rules.rooms);
         for room in &opened.rooms {
             let owner = room.owner.as_deref().and_then(Owner::from_stored);
-            rooms.restore(Key::of(&room.name), owner);
+            rooms.restore(Key::of(&room.name), owner, room.last_id);
         }
         ids.observe(opened.last_id);
         Self {
@@ -334,7 +341,8 @@ impl Hub {
     /// Tells what large rooms have waited to tell, pushes the list of rooms if it has changed, forgets what is over.
     pub(crate) fn tick(&mut self, wire: &mut impl Wire) {
         let now = wire.now();
-        self.rooms_changed |= self.rooms.sweep(now);
+        let backstage = &self.backstage;
+        self.rooms_changed |= self.rooms.sweep(now, |key| forget(&**backstage, key).is_ok());
         self.addresses
             .retain(|_, address| address.connections > 0 || !address.messages.is_full(now));
         for (_, room) in self.rooms.iter_mut() {

@@ -2,7 +2,8 @@
 //!
 //! A room begins with the first who joins it, its owner. It stays when the last has left: for as long as it has a history,
 //! or else for some minutes, so that an owner whose connection broke finds it as it was. Where there are as many rooms as
-//! there may be, the one that has been empty for longest gives way. The lobby is always there and is nobody's.
+//! there may be, the one that has been empty for longest gives way. The lobby is always there and is nobody's. The history
+//! knows of a room only what is known here: one that goes is forgotten there as well, and the caller sees to that.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
@@ -46,8 +47,10 @@ pub(crate) struct Room {
     listeners: HashSet<ConnectionId>,
     /// Comings and goings that wait to be told together.
     pub(crate) crowd: Crowd,
-    /// Something said in it has been stored, and so has its owner.
-    pub(crate) has_history: bool,
+    /// The last of its messages that are stored; 0 where there is none.
+    pub(crate) last_kept: u64,
+    /// Its owner is stored as it is.
+    pub(crate) owner_is_kept: bool,
     /// The last time that its owner cleared it, since the server's start: up to which message, and who.
     pub(crate) cleared: Option<(u64, Arc<str>)>,
     /// Since when nobody has been in it, where somebody was before.
@@ -100,6 +103,21 @@ impl Rooms {
         self.rooms.get_mut(key)
     }
 
+    /// Which room has to go so that this one can be made: the one that has been empty for longest. `None`: none has to, or
+    /// there is somebody in each.
+    pub(crate) fn in_the_way_of(&self, key: &Key) -> Option<&Key> {
+        if self.rooms.contains_key(key) || self.rooms.len() < self.limit {
+            return None;
+        }
+        let empty = self.rooms.iter().filter(|(_, room)| room.count() == 0 && !room.is_lobby);
+        // `None` comes first: a room that nobody has been in since the start; of several, the one silent for longest.
+        empty.min_by_key(|(_, room)| (room.empty_since, room.last_kept)).map(|(key, _)| key)
+    }
+
+    pub(crate) fn remove(&mut self, key: &Key) {
+        self.rooms.remove(key);
+    }
+
     /// The room, made for this owner if need be. `None`: there are as many rooms as there may be.
     pub(crate) fn get_or_make(
         &mut self,
@@ -107,9 +125,6 @@ impl Rooms {
         name: &str,
         owner: impl FnOnce() -> Option<Owner>,
     ) -> Option<&mut Room> {
-        if !self.rooms.contains_key(key) && self.rooms.len() >= self.limit {
-            self.drop_one_empty();
-        }
         let full = self.rooms.len() >= self.limit;
         match self.rooms.entry(key.clone()) {
             Entry::Occupied(entry) => Some(entry.into_mut()),
@@ -118,31 +133,25 @@ impl Rooms {
         }
     }
 
-    /// Room for one more, if there is a room that nobody is in.
-    fn drop_one_empty(&mut self) {
-        let empty = self.rooms.iter().filter(|(_, room)| room.count() == 0 && !room.is_lobby);
-        // `None` comes first: a room that nobody has been in since the start.
-        let longest = empty.min_by_key(|(_, room)| room.empty_since).map(|(key, _)| key.clone());
-        if let Some(key) = longest {
-            self.rooms.remove(&key);
-        }
-    }
-
     /// A room from before the server's last start: nobody is in it.
-    pub(crate) fn restore(&mut self, key: Key, owner: Option<Owner>) {
-        if self.rooms.len() < self.limit && !self.rooms.contains_key(&key) {
-            let mut room = Room::new(key.as_str(), owner);
-            room.has_history = true;
-            self.rooms.insert(key, room);
+    pub(crate) fn restore(&mut self, key: Key, owner: Option<Owner>, last_kept: u64) {
+        let is_known = self.rooms.contains_key(&key); // the lobby
+        if !is_known && self.rooms.len() >= self.limit {
+            return;
         }
+        let name = key.as_str().to_owned();
+        let room = self.rooms.entry(key).or_insert_with(|| Room::new(&name, owner));
+        room.last_kept = last_kept;
+        room.owner_is_kept = room.owner.is_some();
     }
 
-    /// Forgets the rooms that nobody has been in for long and nothing was said in; says whether there were any.
-    pub(crate) fn sweep(&mut self, now: Instant) -> bool {
+    /// Drops the rooms that nobody has been in for long and nothing is kept of, where `forget` says that this may be; says
+    /// whether there were any.
+    pub(crate) fn sweep(&mut self, now: Instant, mut forget: impl FnMut(&Key) -> bool) -> bool {
         let before = self.rooms.len();
-        self.rooms.retain(|_, room| {
+        self.rooms.retain(|key, room| {
             let lasts = |since| now.saturating_duration_since(since) < EMPTY_FOR;
-            room.has_history || room.empty_since.is_none_or(lasts)
+            room.has_history() || room.empty_since.is_none_or(lasts) || !forget(key)
         });
         self.rooms.len() != before
     }
@@ -185,11 +194,17 @@ impl Room {
             elsewhere: BTreeMap::new(),
             listeners: HashSet::new(),
             crowd: Crowd::default(),
-            has_history: false,
+            last_kept: 0,
+            owner_is_kept: false,
             cleared: None,
             empty_since: None,
             is_lobby: false,
         }
+    }
+
+    /// Something said in it is stored.
+    pub(crate) fn has_history(&self) -> bool {
+        self.last_kept > 0
     }
 
     pub(crate) fn owner_name(&self) -> Option<&str> {

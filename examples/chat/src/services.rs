@@ -14,6 +14,7 @@ use crate::config::Settings;
 use crate::history::{self, History, Opened, Request};
 use crate::hub::Hub;
 use crate::ids::Ids;
+use crate::rooms::LOBBY;
 use crate::wire::{Backstage, Busy, Why};
 
 /// The way to the loop, for threads that begin before it does.
@@ -36,6 +37,7 @@ impl Services {
         let kept = history::Settings {
             per_room: settings.history,
             rooms: u32::try_from(settings.rooms).unwrap_or(u32::MAX),
+            lobby: LOBBY.to_owned(),
             ..history::Settings::new(&settings.db)
         };
         let answers = Box::new(move |answers| {

@@ -85,6 +85,10 @@ pub(crate) enum Why {
     Owner {
         room: Key,
     },
+    /// The room is there no more.
+    Forgotten {
+        room: Key,
+    },
     /// A client waits to hear whether a name is its own.
     Name {
         of: ConnectionId,

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OpenFlags, Result, Row};
 
-use super::sql::unsigned;
+use super::sql::{prune_rooms, unsigned};
 use super::store::in_memory;
 use super::{Opened, Room, Settings};
 
@@ -133,7 +133,18 @@ fn create(connection: &mut Connection) -> Result<()> {
     transaction.commit()
 }
 
-pub(super) fn opened(connection: &Connection) -> Result<Opened> {
+/// What is in the file, once it has no more rooms than it may: it may have been left by a server with more of them, or one
+/// that could not write down that a room was to go.
+pub(super) fn opened(connection: &mut Connection, settings: &Settings) -> Result<Opened> {
+    let rooms = |connection: &Connection| {
+        connection.query_row("SELECT count(*) FROM rooms", [], |row| row.get::<_, i64>(0))
+    };
+    if rooms(connection)? >= i64::from(settings.rooms) {
+        let transaction =
+            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        prune_rooms(&transaction, settings.rooms, &settings.lobby)?;
+        transaction.commit()?;
+    }
     let mut statement =
         connection.prepare("SELECT name, owner, last_id FROM rooms ORDER BY name")?;
     let room = |row: &Row<'_>| {

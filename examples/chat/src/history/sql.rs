@@ -48,7 +48,6 @@ pub(super) fn perform_all(
     for room in grown {
         prune_room(transaction, room, settings.per_room)?;
     }
-    prune_rooms(transaction, settings.rooms)?;
     if *nonces > NONCES_SLACK {
         prune_nonces(transaction)?;
         *nonces = 0;
@@ -67,6 +66,7 @@ pub(super) fn perform(transaction: &Transaction<'_>, request: &Request) -> Resul
             page(transaction, "m.id > ?2", room, signed(*since), *limit)
         }
         Request::Clear { room, through } => clear(transaction, room, *through),
+        Request::Forget { room } => forget(transaction, room),
         Request::SetOwner { room, owner } => {
             transaction
                 .prepare_cached(
@@ -205,6 +205,16 @@ fn clear(transaction: &Transaction<'_>, room: &str, through: u64) -> Result<Outc
     Ok(Outcome::Done)
 }
 
+fn forget(transaction: &Transaction<'_>, room: &str) -> Result<Outcome> {
+    transaction
+        .prepare_cached(
+            "DELETE FROM messages WHERE room = (SELECT room FROM rooms WHERE name = ?1)",
+        )?
+        .execute([room])?;
+    transaction.prepare_cached("DELETE FROM rooms WHERE name = ?1")?.execute([room])?;
+    Ok(Outcome::Done)
+}
+
 /// The cap of one room: what is over it goes, from the old end of the room's stretch of the table.
 fn prune_room(transaction: &Transaction<'_>, name: &str, cap: u32) -> Result<()> {
     let (room, kept): (i64, i64) = transaction
@@ -226,18 +236,17 @@ fn prune_room(transaction: &Transaction<'_>, name: &str, cap: u32) -> Result<()>
     Ok(())
 }
 
-/// The cap of rooms: those that were silent for longest go.
-fn prune_rooms(transaction: &Transaction<'_>, cap: u32) -> Result<()> {
-    // The table has `cap` rows or a few more, and is counted along its smallest index.
-    let rooms: i64 = transaction
-        .prepare_cached("SELECT count(*) FROM rooms")?
-        .query_row([], |row| row.get(0))?;
-    for _ in i64::from(cap)..rooms {
-        let oldest: i64 = transaction
-            .prepare_cached("SELECT room FROM rooms ORDER BY last_id LIMIT 1")?
-            .query_row([], |row| row.get(0))?;
-        transaction.prepare_cached("DELETE FROM messages WHERE room = ?1")?.execute([oldest])?;
-        transaction.prepare_cached("DELETE FROM rooms WHERE room = ?1")?.execute([oldest])?;
+/// The cap of rooms in a file that is opened, when nobody is in any of them: those that were silent for longest go. The
+/// lobby does not, and its place is kept.
+pub(super) fn prune_rooms(transaction: &Transaction<'_>, cap: u32, lobby: &str) -> Result<()> {
+    let mut statement = transaction.prepare(
+        "SELECT name FROM rooms WHERE name <> ?1 ORDER BY last_id DESC LIMIT -1 OFFSET ?2",
+    )?;
+    let over: Vec<String> = statement
+        .query_map(params![lobby, cap.saturating_sub(1)], |row| row.get(0))?
+        .collect::<Result<_>>()?;
+    for room in over {
+        forget(transaction, &room)?;
     }
     Ok(())
 }

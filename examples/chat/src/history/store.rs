@@ -39,9 +39,9 @@ enum Abort {
 
 impl Store {
     pub(super) fn open(settings: Settings) -> Result<(Self, Opened), OpenError> {
-        let connection = file::open(&settings)
+        let mut connection = file::open(&settings)
             .map_err(|error| OpenError(format!("{}: {error}", settings.path.display())))?;
-        let opened = file::opened(&connection).map_err(|error| {
+        let opened = file::opened(&mut connection, &settings).map_err(|error| {
             OpenError(format!("{} cannot be read: {error}", settings.path.display()))
         })?;
         let store = Self {
@@ -191,7 +191,10 @@ pub(super) fn in_memory(path: &Path) -> bool {
 
 fn writes(request: &Request) -> bool {
     match request {
-        Request::Append(_) | Request::Clear { .. } | Request::SetOwner { .. } => true,
+        Request::Append(_)
+        | Request::Clear { .. }
+        | Request::Forget { .. }
+        | Request::SetOwner { .. } => true,
         Request::Before { .. } | Request::Since { .. } => false,
     }
 }

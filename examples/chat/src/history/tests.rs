@@ -185,7 +185,7 @@ fn the_same_message_under_the_same_id_is_known_and_another_is_refused() {
 }
 
 #[test]
-fn a_room_keeps_its_newest_and_the_silent_rooms_go() {
+fn a_room_keeps_its_newest_and_goes_when_it_is_to_be_forgotten_and_not_before() {
     let desk = Desk::open(Settings { per_room: 3, rooms: 2, ..memory() });
     for id in 1..=8 {
         desk.say(id, "hi");
@@ -199,7 +199,36 @@ fn a_room_keeps_its_newest_and_the_silent_rooms_go() {
         let elsewhere = Message { room: room.into(), ..message(id, "hi") };
         desk.ask(Request::Append(elsewhere)).unwrap();
     }
-    assert_eq!(desk.before(None, 10), (vec![], false), "two newer rooms are kept");
+    assert_eq!(desk.before(None, 10), (vec![6, 7, 8], false), "silent, and somebody may be in it");
+    for room in ["lobby", "no-such-room"] {
+        let forget = Request::Forget { room: room.into() };
+        assert_eq!(desk.ask(forget).unwrap(), Reply::Done);
+    }
+    assert_eq!(desk.before(None, 10), (vec![], false));
+    let den = desk.ask(Request::Since { room: "den".into(), since: 0, limit: 5 }).unwrap();
+    assert!(matches!(den, Reply::Page { messages, .. } if messages.len() == 1));
+}
+
+#[test]
+fn a_file_with_too_many_rooms_loses_the_silent_ones_when_it_is_opened_and_never_the_lobby() {
+    let dir = tempfile::tempdir().unwrap();
+    let desk = Desk::open(on_disk(dir.path()));
+    desk.say(1, "hi");
+    for (id, room) in [(2, "den"), (4, "attic"), (3, "cellar")] {
+        let elsewhere = Message { room: room.into(), ..message(id, "hi") };
+        desk.ask(Request::Append(elsewhere)).unwrap();
+    }
+    desk.history.stop();
+    let names = |rooms| {
+        let desk = Desk::open(Settings { rooms, ..on_disk(dir.path()) });
+        desk.history.stop();
+        desk.opened.rooms.into_iter().map(|room| room.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(4), ["attic", "cellar", "den", "lobby"]);
+    assert_eq!(names(3), ["attic", "cellar", "lobby"]);
+    assert_eq!(names(1), ["lobby"]);
+    let desk = Desk::open(on_disk(dir.path()));
+    assert_eq!(desk.before(None, 10), (vec![1], false));
 }
 
 #[test]

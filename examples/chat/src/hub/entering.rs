@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use wheelhouse::ConnectionId;
 
-use super::Hub;
+use super::{Hub, forget};
 use crate::client::Person;
 use crate::cluster::Post;
 use crate::event::{Change, Event};
@@ -17,7 +17,7 @@ use crate::message::{Code, Refusal};
 use crate::names::{Key, checked_room};
 use crate::presence::LARGE;
 use crate::rooms::{Member, Owner, Room};
-use crate::wire::{Why, Wire};
+use crate::wire::{Busy, Why, Wire};
 
 /// What somebody who enters has seen of a room already.
 #[derive(Clone, Copy, Debug)]
@@ -43,14 +43,15 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let name = checked_room(name, self.rules.limits.room)
             .map_err(|why| Refusal::new(Code::BadRoom, why))?;
-        let Some(client) = self.clients.get_mut(&id) else { return Ok(()) };
-        let session = Arc::clone(&client.session);
-        let Some(person) = client.person_mut() else { return Ok(()) };
-        if person.rooms.len() >= self.rules.rooms_per_client {
+        if self.person(id)?.rooms.len() >= self.rules.rooms_per_client {
             let most = self.rules.rooms_per_client;
             let text = format!("you are in {most} rooms, which is the most: /leave one first");
             return Err(Refusal::new(Code::BadRoom, text));
         }
+        self.make_way(key).map_err(|busy| self.busy(busy))?;
+        let Some(client) = self.clients.get_mut(&id) else { return Ok(()) };
+        let session = Arc::clone(&client.session);
+        let Some(person) = client.person_mut() else { return Ok(()) };
         let user = Arc::clone(&person.name);
         let owner = || Some(Owner { session: Arc::clone(&session), name: Arc::clone(&user) });
         let Some(room) = self.rooms.get_or_make(key, name, owner) else {
@@ -75,6 +76,15 @@ impl Hub {
         Self::tell_came(wire, room, &user, Some(id));
         self.tell_nodes(|| Post::Join { room: key.as_str().to_owned(), user: user.to_string() });
         self.share_owner(key, true);
+        Ok(())
+    }
+
+    /// Where this room would be one too many, the one that has been empty for longest goes, and its history with it.
+    pub(super) fn make_way(&mut self, key: &Key) -> Result<(), Busy> {
+        let Some(oldest) = self.rooms.in_the_way_of(key).cloned() else { return Ok(()) };
+        forget(&*self.backstage, &oldest)?;
+        log::info!("{oldest} gives way to {key}");
+        self.rooms.remove(&oldest);
         Ok(())
     }
 

@@ -21,7 +21,10 @@ impl Hub {
                     self.answered_one(wire);
                 }
                 Why::SaidElsewhere => match result {
-                    Ok(Reply::Stored(message)) => self.show(wire, &message, None),
+                    Ok(Reply::Stored(message)) => {
+                        self.show(wire, &message, None);
+                        self.note_history(&Key::of(&message.room), message.id);
+                    }
                     Ok(_) => {} // it came before
                     Err(error) => {
                         self.count_fault(&error);
@@ -65,6 +68,15 @@ impl Hub {
                     if let Err(error) = result {
                         self.count_fault(&error);
                         log::warn!("the owner of {room} is not on disk: {error}");
+                        if let Some(room) = self.rooms.get_mut(&room) {
+                            room.owner_is_kept = false;
+                        }
+                    }
+                }
+                Why::Forgotten { room } => {
+                    if let Err(error) = result {
+                        self.count_fault(&error);
+                        log::warn!("{room} is still on disk, and here again at the next start");
                     }
                 }
                 Why::Name { .. } => {} // no question to the history
@@ -90,7 +102,7 @@ impl Hub {
                 let sender = self.sender(&message, by);
                 self.show(wire, &message, Some(sender));
                 self.acknowledge(wire, &message, sender, (message.id, message.ts, &message.room));
-                self.note_history(&Key::of(&message.room));
+                self.note_history(&Key::of(&message.room), message.id);
             }
             Ok(Reply::Duplicate { asked, id, ts, room }) => {
                 self.counts.resent += 1;
@@ -195,7 +207,10 @@ impl Hub {
 
     fn cleared(&mut self, wire: &mut impl Wire, key: &Key, by: &str, through: u64) {
         let Some(room) = self.rooms.get_mut(key) else { return };
-        room.has_history = false;
+        // What other nodes said meanwhile may have a greater id, and is kept.
+        if room.last_kept <= through {
+            room.last_kept = 0;
+        }
         room.cleared = Some((through, by.into()));
         let event = Event::Clear { room: &room.name, by: Some(by), through };
         wire.publish(room.everybody(), &event);
@@ -204,21 +219,23 @@ impl Hub {
     // Owners.
 
     /// A room in which something was stored lasts, and its owner with it.
-    fn note_history(&mut self, key: &Key) {
-        let Some(room) = self.rooms.get_mut(key).filter(|room| !room.has_history) else { return };
-        room.has_history = true;
-        self.keep_owner(key);
+    fn note_history(&mut self, key: &Key, id: u64) {
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        room.last_kept = room.last_kept.max(id);
+        if !room.owner_is_kept {
+            self.keep_owner(key);
+        }
     }
 
-    /// Leaves the owner for the history. Where there is no room for that, the next rename or message may find some.
+    /// Leaves the owner for the history, where there is one of this room: otherwise the next message does. Where there is no
+    /// place for it in the queue, the next rename or message may find some.
     pub(super) fn keep_owner(&mut self, key: &Key) {
-        let Some(room) = self.rooms.get_mut(key).filter(|room| room.has_history) else { return };
-        let Some(owner) = &room.owner else { return };
-        let owner = owner.to_stored();
-        let request = Request::SetOwner { room: key.as_str().to_owned(), owner: Some(owner) };
-        if self.backstage.keep(Why::Owner { room: key.clone() }, request).is_err() {
-            room.has_history = false;
-        }
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        room.owner_is_kept = false;
+        let Some(owner) = room.owner.as_ref().filter(|_| room.last_kept > 0) else { return };
+        let owner = Some(owner.to_stored());
+        let request = Request::SetOwner { room: key.as_str().to_owned(), owner };
+        room.owner_is_kept = self.backstage.keep(Why::Owner { room: key.clone() }, request).is_ok();
     }
 }
 

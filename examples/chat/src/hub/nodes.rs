@@ -18,7 +18,7 @@ use crate::history::{Message, Request as ToHistory};
 use crate::message::{CloseCode, Code, Refusal, Request};
 use crate::names::{Key, checked};
 use crate::presence::LARGE;
-use crate::rooms::Owner;
+use crate::rooms::{Owner, Room};
 use crate::wire::{Why, Wire};
 
 /// Frames that may wait for a name.
@@ -174,7 +174,7 @@ impl Hub {
             News::Join { room, user } => {
                 self.rooms_changed = true;
                 let key = Key::of(&room);
-                let Some(room) = self.rooms.get_or_make(&key, &room, || None) else { return };
+                let Some(room) = self.room_elsewhere(&key, &room) else { return };
                 if room.add_elsewhere(&user) {
                     Self::tell_came(wire, room, &user, None);
                 }
@@ -224,6 +224,9 @@ impl Hub {
     }
 
     /// A message in its place among those of all nodes: to be stored, and then shown.
+    ///
+    /// Where its room is not here and there may not be one more, it is neither: nobody here is in that room, and no other
+    /// gives way to what is only read of it.
     fn said_by_all(&mut self, wire: &mut impl Wire, tag: Option<Why>, message: Message) {
         self.ids.observe(message.id);
         let by = match &tag {
@@ -231,11 +234,13 @@ impl Hub {
             _ => None,
         };
         let why = tag.unwrap_or(Why::SaidElsewhere);
-        if self.backstage.keep(why, ToHistory::Append(message.clone())).is_ok() {
+        let has_room =
+            self.rooms.get_or_make(&Key::of(&message.room), &message.room, || None).is_some();
+        if has_room && self.backstage.keep(why, ToHistory::Append(message.clone())).is_ok() {
             return;
         }
         // The others show it, so it is shown: better not kept than neither.
-        self.counts.busy += 1;
+        self.counts.busy += u64::from(has_room);
         self.show(wire, &message, by);
         if let Some(by) = by {
             let refusal = Refusal::new(Code::Storage, "shown, but not kept: the history is busy");
@@ -252,6 +257,15 @@ impl Hub {
         let both = [Some(&user), Some(&to).filter(|to| **to != user)];
         let here = both.into_iter().flatten().filter_map(|key| self.names.get(key).copied());
         wire.publish(here, &event);
+    }
+
+    /// A room that somebody on another node is in, made if need be and if there may be one more.
+    fn room_elsewhere(&mut self, key: &Key, name: &str) -> Option<&mut Room> {
+        if self.make_way(key).is_err() {
+            log::warn!("{key} is not here: there is no time to forget another room for it");
+            return None;
+        }
+        self.rooms.get_or_make(key, name, || None)
     }
 
     fn left_elsewhere(&mut self, wire: &mut impl Wire, room: &str, user: &str) {
@@ -279,7 +293,7 @@ impl Hub {
         let mut rooms: BTreeMap<Key, BTreeMap<Key, Arc<str>>> = BTreeMap::new();
         for (room, user) in people {
             let key = Key::of(room);
-            if self.rooms.get_or_make(&key, room, || None).is_some() {
+            if self.room_elsewhere(&key, room).is_some() {
                 rooms.entry(key).or_default().insert(Key::of(user), user.as_str().into());
             }
         }

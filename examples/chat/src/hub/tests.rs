@@ -101,6 +101,11 @@ impl Shelf {
                 self.kept.retain(|kept| kept.room != room || kept.id > through);
                 Ok(Reply::Done)
             }
+            Request::Forget { room } => {
+                self.kept.retain(|kept| kept.room != room);
+                self.owners.retain(|(name, _)| *name != room);
+                Ok(Reply::Done)
+            }
             Request::SetOwner { room, owner } => {
                 self.owners.push((room, owner));
                 Ok(Reply::Done)

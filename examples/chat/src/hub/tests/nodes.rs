@@ -152,6 +152,33 @@ fn what_other_nodes_say_is_kept_and_shown_once() {
 }
 
 #[test]
+fn what_other_nodes_say_makes_a_room_last_and_drives_none_out() {
+    let rules = super::Rules { rooms: 3, ..rules() };
+    let mut world = World::with(rules, Shelf { has_nodes: true, ..Shelf::default() });
+    let in_room = |room: &str, id| Message { room: room.to_owned(), ..far(id, room) };
+    for room in ["a", "b", "c"] {
+        world.news(Event::Message { tag: None, message: in_room(room, 7) });
+    }
+    let rooms = |world: &World| {
+        let shelf = world.shelf.borrow();
+        shelf.kept.iter().map(|message| message.room.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(rooms(&world), ["a", "b"], "there may be no third beside the lobby");
+    // Somebody is in one of them elsewhere, and another gives way to that.
+    world.news(Event::Join { room: "c".to_owned(), user: "far".to_owned() });
+    world.news(Event::Message { tag: None, message: in_room("c", 8) });
+    assert_eq!(rooms(&world), ["b", "c"]);
+    // A clear leaves what was said after it elsewhere and came before it here.
+    world.news(Event::Clear { room: "c".to_owned(), through: 7, by: "far".to_owned() });
+    world.news(Event::Leave { room: "c".to_owned(), user: "far".to_owned() });
+    for _ in 0..301 {
+        world.tick();
+    }
+    world.settle();
+    assert_eq!(rooms(&world), ["b", "c"]);
+}
+
+#[test]
 fn people_elsewhere_are_people() {
     let mut world = one_of_several();
     let ann = world.named("ann");

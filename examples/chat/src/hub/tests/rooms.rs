@@ -1,5 +1,7 @@
 //! Rooms: entered, left, owned, cleared, listed.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{Shelf, World, kinds, rules, texts};
@@ -203,6 +205,65 @@ fn there_are_so_many_rooms_and_no_more() {
     let cleo = world.connect();
     world.say(cleo, json!({"type": "hello", "user": "cleo", "rooms": many}));
     assert_eq!(world.heard_one(cleo)["code"], "bad_request");
+}
+
+#[test]
+fn the_room_that_has_been_empty_for_longest_goes_and_no_other_loses_what_was_said() {
+    let mut world = World::with(super::Rules { rooms: 4, ..rules() }, Shelf::default());
+    let (ann, bob) = (world.rich("ann"), world.rich("bob"));
+    world.say(ann, json!({"text": "in the lobby, long ago"}));
+    world.say(ann, json!({"text": "/join a"}));
+    world.say(ann, json!({"text": "in a, long ago"}));
+    for room in ["b", "c"] {
+        world.say(bob, json!({"text": format!("/join {room}")}));
+        world.say(bob, json!({"text": format!("in {room}")}));
+        world.pass(Duration::from_secs(5));
+        world.say(bob, json!({"text": "/leave"}));
+    }
+    world.forget();
+    // The history has no time: nothing is dropped that it would not forget.
+    world.shelf.borrow_mut().is_full = true;
+    world.say(bob, json!({"text": "/join d"}));
+    assert_eq!(world.heard_one(bob)["code"], "busy");
+    world.shelf.borrow_mut().is_full = false;
+    world.say(bob, json!({"text": "/join d"}));
+    assert_eq!(kinds(&world.heard(bob)), ["joined", "history"]);
+    let shelf = world.shelf.borrow();
+    let left: Vec<_> = shelf.kept.iter().map(|message| message.text.as_str()).collect();
+    assert_eq!(left, ["in the lobby, long ago", "in a, long ago", "in c"]);
+    let owned: Vec<_> = shelf.owners.iter().map(|(room, _)| room.as_str()).collect();
+    assert_eq!(owned, ["a", "c"]);
+}
+
+#[test]
+fn a_room_lasts_while_it_has_messages_and_its_owner_goes_with_it() {
+    let mut world = World::new();
+    let ann = world.rich("ann");
+    world.say(ann, json!({"text": "/join a"}));
+    world.say(ann, json!({"text": "hi"}));
+    // Her new name finds no place in the history's queue: that is no reason to forget what she said.
+    world.shelf.borrow_mut().is_full = true;
+    world.say(ann, json!({"text": "/nick anna"}));
+    world.shelf.borrow_mut().is_full = false;
+    world.say(ann, json!({"text": "/leave a"}));
+    for _ in 0..301 {
+        world.tick();
+    }
+    world.settle();
+    assert_eq!((world.hub.room_count(), world.shelf.borrow().kept.len()), (2, 1));
+    world.say(ann, json!({"text": "/join a"}));
+    world.say(ann, json!({"text": "hi again"}));
+    let owner = Some("session-of-ann anna".to_owned());
+    assert_eq!(world.shelf.borrow().owners.last(), Some(&("a".to_owned(), owner)));
+
+    world.say(ann, json!({"text": "/clear room"}));
+    world.say(ann, json!({"text": "/leave a"}));
+    for _ in 0..301 {
+        world.tick();
+    }
+    world.settle();
+    assert_eq!(world.hub.room_count(), 1);
+    assert!(world.shelf.borrow().owners.is_empty(), "whoever makes it anew owns it");
 }
 
 #[test]
