@@ -24,7 +24,7 @@ const SESSION_LENGTHS: std::ops::RangeInclusive<usize> = 8..=64;
 #[derive(PartialEq, Debug)]
 pub(crate) enum Request<'a> {
     Hello(Hello<'a>),
-    /// `user` is set in the plain form alone, the one without a `type`.
+    /// `user` is set in the plain form alone, the one without a `type`; `text` is [`printable`].
     Message {
         user: Option<Cow<'a, str>>,
         room: Option<Cow<'a, str>>,
@@ -88,7 +88,7 @@ impl<'a> Request<'a> {
                 let text = text.ok_or_else(|| missing("text", "message"))?;
                 check_nonce(nonce.as_deref())?;
                 let user = user.filter(|_| kind.is_none());
-                Ok(Self::Message { user, room, text, nonce })
+                Ok(Self::Message { user, room, text: printable(text), nonce })
             }
             Some("hello") => {
                 let user = user.ok_or_else(|| missing("user", "hello"))?;
@@ -172,13 +172,14 @@ pub(crate) enum CloseCode {
     Policy,
 }
 
-/// Without what would ring a terminal's bell or move its cursor; line breaks and tabs stay.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+/// Without what would ring a terminal's bell or move its cursor; line breaks and tabs stay. Done once, where a frame is read,
+/// so that all who look into a text find the same command in it.
+fn printable(text: Cow<'_, str>) -> Cow<'_, str> {
     let unwanted = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     if text.contains(unwanted) {
         text.chars().filter(|c| !unwanted(*c)).collect::<String>().into()
     } else {
-        text.into()
+        text
     }
 }
 
@@ -260,7 +261,9 @@ mod tests {
 
     #[test]
     fn what_a_terminal_would_obey_is_left_out() {
-        assert_eq!(printable("a\u{1b}[2Jb\u{7}\n\tc"), "a[2Jb\n\tc");
-        assert!(matches!(printable("plain"), Cow::Borrowed(_)));
+        assert_eq!(printable("a\u{1b}[2Jb\u{7}\n\tc".into()), "a[2Jb\n\tc");
+        assert!(matches!(printable("plain".into()), Cow::Borrowed(_)));
+        let request = Request::parse(r#"{"text":"/nick\u0007 ann"}"#);
+        assert!(matches!(request, Ok(Request::Message { text, .. }) if text == "/nick ann"));
     }
 }

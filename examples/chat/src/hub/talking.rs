@@ -11,7 +11,7 @@ use crate::cluster::{Post, Private};
 use crate::commands::Input;
 use crate::event::Event;
 use crate::history::{Kind, Message, Nonce, Request};
-use crate::message::{Code, Refusal, printable};
+use crate::message::{Code, Refusal};
 use crate::names::Key;
 use crate::presence::LARGE;
 use crate::wire::{Busy, Why, Wire};
@@ -34,13 +34,12 @@ impl Hub {
     ) -> Result<(), Refusal> {
         self.person(id)?;
         self.pace_message(wire, id)?;
-        let text = printable(text);
         let (length, most) = (text.chars().count(), self.rules.limits.text);
         if length > most {
             let text = format!("a text of {length} characters: the longest has {most}");
             return Err(Refusal::new(Code::TooLong, text));
         }
-        match Input::of(&text) {
+        match Input::of(text) {
             Input::Talk(text) => {
                 let room = self.room_of(id, room)?;
                 self.keep_message(wire, id, &room, Kind::Message, text, nonce)

@@ -96,6 +96,19 @@ fn a_name_that_is_taken_elsewhere_is_taken() {
 }
 
 #[test]
+fn a_name_is_asked_for_however_the_command_is_written() {
+    let mut world = one_of_several();
+    let bob = world.named("bob");
+    for text in ["/nick ann", "/nick\u{7} ann", "\u{1b}/NICK\tann", "/ni\u{0}ck ann "] {
+        world.say(bob, json!({"text": text}));
+        assert!(world.heard(bob).is_empty(), "{text:?}: nobody has agreed yet");
+        world.answer_claim(false);
+        assert_eq!(world.heard_one(bob)["code"], "name_taken", "{text:?}");
+        assert!(world.posted().is_empty(), "{text:?}");
+    }
+}
+
+#[test]
 fn who_says_something_and_goes_at_once_has_said_it() {
     let mut world = one_of_several();
     let ann = world.named("ann");
