@@ -18,7 +18,7 @@ mod talking;
 mod tests;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -96,6 +96,8 @@ pub(crate) struct Hub {
     leaving: Vec<ConnectionId>,
     /// Whether the other nodes can be reached; `None` where there are none.
     nodes_up: Option<bool>,
+    /// Names that the other nodes are being asked for.
+    claiming: HashSet<Key>,
     pub(crate) counts: Counts,
 }
 
@@ -143,6 +145,7 @@ impl Hub {
             unanswered: 0,
             leaving: Vec::new(),
             nodes_up: None,
+            claiming: HashSet::new(),
             counts: Counts::default(),
         }
     }

@@ -72,9 +72,17 @@ impl Hub {
                 Request::Hello(hello) => hello.session.as_deref().map(str::to_owned),
                 _ => Some(client.session.to_string()),
             };
+            // To the others this node is one: they would grant it a name twice, and know the later session for its bearer.
+            let key = Key::of(&name);
+            if self.claiming.contains(&key) {
+                let text =
+                    format!("somebody asks for the name {name} just now: try again in a moment");
+                return Err(Refusal::new(Code::Busy, text));
+            }
             let claim = Post::Claim { tag: Why::Name { of: id }, name, session };
             let left = self.backstage.post(claim);
             left.map_err(|busy| self.busy(busy))?;
+            self.claiming.insert(key);
         }
         if let Some(client) = self.clients.get_mut(&id) {
             client.put_off.push_back(frame.to_owned());
@@ -105,9 +113,10 @@ impl Hub {
 
     /// The nodes have agreed, or not: what has waited goes on.
     fn claimed(&mut self, wire: &mut impl Wire, of: ConnectionId, name: &str, granted: bool) {
+        self.claiming.remove(&Key::of(name));
         let Some(client) = self.clients.get_mut(&of) else {
             if granted {
-                self.tell_nodes(|| Post::Release { name: name.to_owned() });
+                self.release(name);
             }
             return;
         };
@@ -133,6 +142,13 @@ impl Hub {
             .take()
             .filter(|key| client.person().is_none_or(|person| person.key != *key));
         if unused.is_some() {
+            self.release(name);
+        }
+    }
+
+    /// Gives a name back that was granted and is not used; not one that somebody here has come to bear meanwhile.
+    fn release(&self, name: &str) {
+        if !self.names.contains_key(&Key::of(name)) {
             self.tell_nodes(|| Post::Release { name: name.to_owned() });
         }
     }

@@ -109,6 +109,36 @@ fn a_name_is_asked_for_however_the_command_is_written() {
 }
 
 #[test]
+fn of_two_who_want_one_name_here_the_first_has_it_and_the_other_frees_it_for_nobody() {
+    let mut world = one_of_several();
+    let (one, two, bob) = (world.connect(), world.connect(), world.named("bob"));
+    let other = json!({"type": "hello", "user": "ANN", "session": "session-of-another"});
+    world.say(one, hello("ann"));
+    world.say(two, other.clone());
+    assert_eq!(world.heard_one(two)["code"], "busy", "it would be granted to this node again");
+    world.answer_claim(true);
+    assert_eq!(world.heard(one)[0]["type"], "welcome");
+    world.posted();
+    world.say(two, other);
+    assert_eq!(world.heard_one(two)["code"], "name_taken");
+    assert!(world.posted().is_empty());
+
+    // A name that somebody here was given while another asked for it, because her own was taken while Redis was away.
+    world.say(two, hello("ann-2"));
+    world.news(Event::Renamed { was: "bob".to_owned(), now: "ann-2".to_owned() });
+    world.posted(); // the question, and the new name
+    let tag = Why::Name { of: two };
+    world.news(Event::Claimed { tag, name: "ann-2".to_owned(), granted: true });
+    assert_eq!(world.heard_one(two)["code"], "name_taken");
+    let posted = world.posted();
+    assert!(posted.is_empty(), "she bears it, and it is not to be had elsewhere: {posted:?}");
+    assert_eq!(
+        world.heard(bob).last().map(|notice| notice["text"].clone()),
+        Some(json!("You are ann-2 now."))
+    );
+}
+
+#[test]
 fn who_says_something_and_goes_at_once_has_said_it() {
     let mut world = one_of_several();
     let ann = world.named("ann");
