@@ -17,7 +17,6 @@ mod talking;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -201,14 +200,16 @@ impl Hub {
         if self.clients.get(&id).is_none_or(|client| client.is_sent_away) {
             return; // it does not know yet
         }
-        if wire.is_stopping() {
-            let refusal = Refusal::new(Code::Busy, "the server is stopping: come back in a moment");
-            return self.refuse(wire, id, &refusal, None);
-        }
-        match self.pace_frame(wire, id) {
-            Ok(()) => self.obey(wire, id, frame),
-            Err(refusal) => self.refuse(wire, id, &refusal, None),
-        }
+        let refusal = if wire.is_stopping() {
+            Refusal::new(Code::Busy, "the server is stopping: come back in a moment")
+        } else if let Err(refusal) = self.pace_frame(wire, id) {
+            refusal
+        } else {
+            return self.obey(wire, id, frame);
+        };
+        let request = Request::parse(frame);
+        let nonce = request.as_ref().ok().and_then(Request::nonce);
+        self.refuse(wire, id, &refusal, nonce);
     }
 
     /// A client has sent a frame that is not text.
@@ -220,28 +221,36 @@ impl Hub {
 
     /// Does what a frame asks for, or says why not.
     fn obey(&mut self, wire: &mut impl Wire, id: ConnectionId, frame: &str) {
-        let request = Request::parse(frame).and_then(|request| {
-            let must_wait = self.puts_off(id, &request, frame)?;
-            Ok((!must_wait).then_some(request))
-        });
-        let Some(request) = request.transpose() else { return };
-        let nonce: Option<Cow<'_, str>> = match &request {
-            Ok(Request::Message { nonce, .. }) => nonce.clone(),
-            _ => None,
+        let request = match Request::parse(frame) {
+            Ok(request) => request,
+            Err(refusal) => return self.refuse(wire, id, &refusal, None),
         };
-        let done = request.and_then(|request| match request {
-            Request::Hello(hello) => self.hello(wire, id, &hello),
+        let done = match self.puts_off(id, &request, frame) {
+            Ok(true) => return,
+            Ok(false) => self.carry_out(wire, id, &request),
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = done {
+            self.refuse(wire, id, &refusal, request.nonce());
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        wire: &mut impl Wire,
+        id: ConnectionId,
+        request: &Request<'_>,
+    ) -> Result<(), Refusal> {
+        match request {
+            Request::Hello(hello) => self.hello(wire, id, hello),
             Request::Message { user, room, text, nonce } => {
                 self.introduce(wire, id, user.as_deref())?;
-                self.say(wire, id, room.as_deref(), &text, nonce.as_deref())
+                self.say(wire, id, room.as_deref(), text, nonce.as_deref())
             }
             Request::History { room, before, limit } => {
-                self.page(id, room.as_deref(), before, limit)
+                self.page(id, room.as_deref(), *before, *limit)
             }
             Request::Typing { room } => self.typing(wire, id, room.as_deref()),
-        });
-        if let Err(refusal) = done {
-            self.refuse(wire, id, &refusal, nonce.as_deref());
         }
     }
 

@@ -105,6 +105,16 @@ impl<'a> Request<'a> {
     }
 }
 
+impl Request<'_> {
+    /// By which its sender knows it again when it is refused.
+    pub(crate) fn nonce(&self) -> Option<&str> {
+        match self {
+            Self::Message { nonce, .. } => nonce.as_deref(),
+            _ => None,
+        }
+    }
+}
+
 fn check_nonce(nonce: Option<&str>) -> Result<(), Refusal> {
     match nonce.map(|nonce| nonce.chars().count()) {
         Some(length) if length == 0 || length > LONGEST_NONCE => Err(Refusal::new(

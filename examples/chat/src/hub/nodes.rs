@@ -123,12 +123,10 @@ impl Hub {
         let mut frames = std::mem::take(&mut client.put_off);
         client.granted = granted.then(|| Key::of(name));
         if !granted && let Some(refused) = frames.pop_front() {
-            let nonce = match Request::parse(&refused) {
-                Ok(Request::Message { nonce, .. }) => nonce,
-                _ => None,
-            };
+            let request = Request::parse(&refused);
+            let nonce = request.as_ref().ok().and_then(Request::nonce);
             let text = format!("the name {name} is taken: choose another");
-            self.refuse(wire, of, &Refusal::new(Code::NameTaken, text), nonce.as_deref());
+            self.refuse(wire, of, &Refusal::new(Code::NameTaken, text), nonce);
         }
         for frame in frames {
             self.obey(wire, of, &frame);

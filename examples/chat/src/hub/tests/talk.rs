@@ -287,6 +287,25 @@ fn who_talks_too_fast_is_told_and_who_never_stops_is_sent_away() {
 }
 
 #[test]
+fn a_refused_message_is_named_by_its_nonce_whatever_the_reason() {
+    let mut world = World::new();
+    let ann = world.rich("ann");
+    let message = || json!({"type": "message", "text": "hi", "nonce": "n1"});
+    for _ in 0..60 {
+        world.say(ann, json!({"type": "typing"}));
+    }
+    world.forget();
+    world.say(ann, message());
+    let error = world.heard_one(ann);
+    assert_eq!((&error["code"], &error["nonce"]), (&json!("rate_limited"), &json!("n1")));
+    world.pass(Duration::from_secs(60));
+    world.stop(&[]);
+    world.say(ann, message());
+    let error = world.heard_one(ann);
+    assert_eq!((&error["code"], &error["nonce"]), (&json!("busy"), &json!("n1")));
+}
+
+#[test]
 fn clients_of_one_address_share_its_rate() {
     let address_rate = Rate { per_second: 5, burst: 8 };
     let mut world = World::with(super::Rules { address_rate, ..rules() }, Shelf::default());
