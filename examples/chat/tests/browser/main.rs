@@ -6,6 +6,8 @@
 //! Pictures of what was seen are kept in `target/tmp/browser/`.
 
 mod driver;
+#[path = "../kit/mod.rs"]
+mod kit;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -16,6 +18,7 @@ use std::{env, thread};
 
 use driver::{Driver, ENTER, Page};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
 /// One test at a time: each has two browsers, and a browser is not small.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -306,6 +309,114 @@ fn what_is_written_offline_is_sent_in_order_however_much_it_is() {
     sees(&bob, "ann", "message 15");
     assert_eq!(log(&bob), said, "and so the others see it");
     assert_eq!(ann.console(), [""; 0], "what the browser complains of");
+}
+
+/// A server that lets others talk fast, and cuts what it replays so short that pages have to be asked for.
+fn terse() -> (kit::Server, String) {
+    let fast = ["--rate", "100000", "--burst", "100000", "--address-rate", "1000000"];
+    let server = kit::Server::start(&[&fast[..], &["--outbox", "65536"]].concat());
+    let url = format!("http://{}", server.addr);
+    (server, url)
+}
+
+const MISSED: usize = 40;
+
+/// Ann is in these rooms and has seen a message in each; while she is away, bob says more than a replay holds.
+fn misses_much(ann: &Page, server: &kit::Server, rooms: &[&str]) -> kit::Peer {
+    come_in(ann, "ann");
+    for room in rooms {
+        ann.type_into("#join-room", &format!("{room}{ENTER}"));
+        is_in(ann, room);
+    }
+    let hello = rooms.iter().map(|room| ((*room).to_owned(), json!(0))).collect();
+    let mut bob = server.hello("bob", &serde_json::Value::Object(hello));
+    let mut nonces = 0..;
+    let mut say = |room: &str, text: &str| {
+        let nonce = format!("n{:?}", nonces.next());
+        bob.say(&json!({"type": "message", "room": room, "text": text, "nonce": nonce}));
+        bob.next_of("ack");
+    };
+    for room in rooms {
+        say(room, "seen");
+    }
+    let seen = "args.every((room) => state.rooms.get(room).entries.some((entry) => entry.text === 'seen'))";
+    ann.until(seen, rooms);
+    ann.eval(OFFLINE, &[]);
+    is_offline(ann);
+    for room in rooms {
+        for number in 0..MISSED {
+            say(room, &format!("{number} {}", "x".repeat(1_900)));
+        }
+    }
+    bob
+}
+
+/// Every room has all that was said in it, in order and once.
+#[track_caller]
+fn has_all(ann: &Page, rooms: &[&str]) {
+    let is_full = "args.every((name) => {
+        const { gap, loading, entries } = state.rooms.get(name);
+        return !gap && !loading && entries.at(-1)?.text?.startsWith('39 ');
+    })";
+    ann.until(is_full, rooms);
+    for room in rooms {
+        let held = ann.eval(
+            "state.rooms.get(args[0]).entries.filter((entry) => entry.user === 'bob' && entry.id)
+                .map((entry) => entry.text.split(' ')[0])",
+            &[room],
+        );
+        let held: Vec<String> = serde_json::from_value(held).expect("texts");
+        let said = std::iter::once("seen".to_owned());
+        let said: Vec<String> = said.chain((0..MISSED).map(|n| n.to_string())).collect();
+        assert_eq!(held, said, "in {room}");
+    }
+}
+
+#[test]
+fn gaps_in_many_rooms_are_all_filled() {
+    let Some((_alone, driver)) = browsers("gaps_in_many_rooms_are_all_filled") else { return };
+    let (server, url) = terse();
+    let ann = driver.open("ann", &url);
+    let rooms = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let _bob = misses_much(&ann, &server, &rooms);
+    ann.eval("window.asked = 0", &[]);
+    ann.eval(
+        "(window.realSend = send, window.send = (frame) => {
+            asked += frame.type === 'history';
+            realSend(frame);
+        }, true)",
+        &[],
+    );
+    ann.eval("window.refused = 0", &[]);
+    ann.eval(
+        "((error) => handlers.error = (frame) => { refused++; error(frame); })(handlers.error)",
+        &[],
+    );
+    ann.eval(ONLINE, &[]);
+    ann.until("asked >= Number(args[0])", &[&rooms.len().to_string()]);
+    has_all(&ann, &rooms);
+    assert_eq!(ann.eval("window.refused", &[]), 0, "no more than the server takes at once");
+}
+
+#[test]
+fn a_connection_that_is_lost_while_a_gap_is_filled_leaves_no_hole() {
+    let test = "a_connection_that_is_lost_while_a_gap_is_filled_leaves_no_hole";
+    let Some((_alone, driver)) = browsers(test) else { return };
+    let (server, url) = terse();
+    let ann = driver.open("ann", &url);
+    let _bob = misses_much(&ann, &server, &["a", "b"]);
+    // Lost just when the first page for a gap is asked for, and once more when some pages have come.
+    ann.eval("window.asked = 0", &[]);
+    ann.eval(
+        "(window.realSend = send, window.send = (frame) => {
+            if (frame.type === 'history' && [1, 6].includes(++asked)) socket.close();
+            else realSend(frame);
+        }, true)",
+        &[],
+    );
+    ann.eval(ONLINE, &[]);
+    ann.until("asked > 6 && document.querySelector('#state').dataset.state === 'online'", &[]);
+    has_all(&ann, &["a", "b"]);
 }
 
 /// A page that is not the server's own, from an origin of its own.
