@@ -11,19 +11,31 @@ use std::sync::Arc;
 const BLANK_LETTERS: [char; 4] = ['\u{115f}', '\u{1160}', '\u{3164}', '\u{ffa0}'];
 
 /// A name or a room as it is compared: without its case. Cheap to clone; what people see is kept beside it.
+///
+/// A key is a name itself, whose key it is: a room is stored by it, told of by it to other nodes, and spelled so by who has
+/// heard of it no otherwise. `page.html` compares names in the same way.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key(Arc<str>);
 
 impl Key {
-    /// Upper case first, so that letters with two lower cases (`σ`, `ς`) or none of their own (`ß`) come together.
     pub(crate) fn of(name: &str) -> Self {
-        let folded: String = name.to_uppercase().chars().flat_map(char::to_lowercase).collect();
-        Self(folded.into())
+        if name.is_ascii() {
+            return Self(name.to_ascii_lowercase().into());
+        }
+        Self(name.chars().flat_map(folded).collect::<String>().into())
     }
 
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// A letter without its case. By way of its upper case, so that letters with two lower cases (`σ`, `ς`) or none of their own
+/// (`ß`) come together. One whose other case is written with a mark (`İ`, `ΐ`) stays as it is: no name has a mark in it.
+fn folded(c: char) -> Vec<char> {
+    let lower = c.to_lowercase().flat_map(char::to_uppercase).flat_map(char::to_lowercase);
+    let lower: Vec<char> = lower.collect();
+    if lower.iter().all(|c| c.is_alphanumeric()) { lower } else { vec![c] }
 }
 
 impl fmt::Display for Key {
@@ -61,8 +73,13 @@ pub(crate) fn checked(name: &str, longest: usize) -> Result<&str, String> {
 
 /// A room's name; `#rust` is `rust`, since many type it so.
 pub(crate) fn checked_room(name: &str, longest: usize) -> Result<&str, String> {
+    checked(bare_room(name), longest)
+}
+
+/// A room's name as it may be typed, without what is not part of it.
+pub(crate) fn bare_room(name: &str) -> &str {
     let name = name.trim();
-    checked(name.strip_prefix('#').unwrap_or(name), longest)
+    name.strip_prefix('#').unwrap_or(name).trim()
 }
 
 #[cfg(test)]
@@ -100,10 +117,26 @@ mod tests {
 
     #[test]
     fn case_makes_no_difference() {
-        let same = [("Ann", "aNN"), ("ОЛЯ", "оля"), ("ΣΑΣ", "σας"), ("STRASSE", "straße")];
+        let same = [
+            ("Ann", "aNN"),
+            ("ОЛЯ", "оля"),
+            ("ΣΑΣ", "σας"),
+            ("STRASSE", "straße"),
+            ("STRAẞE", "strasse"),
+            ("IŞIK", "ışık"),
+        ];
         for (one, other) in same {
             assert_eq!(Key::of(one), Key::of(other));
         }
         assert_ne!(Key::of("a"), Key::of("а"), "Latin and Cyrillic");
+    }
+
+    #[test]
+    fn a_key_is_a_name_and_its_own_key() {
+        for c in ('\0'..=char::MAX).filter(|c| checked(&c.to_string(), 1).is_ok()) {
+            let key = Key::of(&c.to_string());
+            assert_eq!(checked(key.as_str(), 3), Ok(key.as_str()), "{c:?}");
+            assert_eq!(Key::of(key.as_str()), key, "{c:?}");
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::cluster::Post;
 use crate::event::{Change, Event};
 use crate::history::Request;
 use crate::message::{Code, Refusal};
-use crate::names::{Key, checked_room};
+use crate::names::{Key, bare_room, checked_room};
 use crate::presence::LARGE;
 use crate::rooms::{Member, Owner, Room};
 use crate::wire::{Busy, Why, Wire};
@@ -41,8 +41,7 @@ impl Hub {
         name: &str,
         before: Option<&Person>,
     ) -> Result<(), Refusal> {
-        let name = checked_room(name, self.rules.limits.room)
-            .map_err(|why| Refusal::new(Code::BadRoom, why))?;
+        let name = self.room_name(name)?;
         if self.person(id)?.rooms.len() >= self.rules.rooms_per_client {
             let most = self.rules.rooms_per_client;
             let text = format!("you are in {most} rooms, which is the most: /leave one first");
@@ -77,6 +76,13 @@ impl Hub {
         self.tell_nodes(|| Post::Join { room: key.as_str().to_owned(), user: user.to_string() });
         self.share_owner(key, true);
         Ok(())
+    }
+
+    /// A room's name as it may be used. One that is there may be longer than a new one: what `ß` is compared as is.
+    fn room_name<'a>(&self, name: &'a str) -> Result<&'a str, Refusal> {
+        let is_there = self.rooms.get(&Key::of(bare_room(name))).is_some();
+        let longest = if is_there { usize::MAX } else { self.rules.limits.room };
+        checked_room(name, longest).map_err(|why| Refusal::new(Code::BadRoom, why))
     }
 
     /// Where this room would be one too many, the one that has been empty for longest goes, and its history with it.
@@ -181,8 +187,7 @@ impl Hub {
         id: ConnectionId,
         name: &str,
     ) -> Result<(), Refusal> {
-        let name = checked_room(name, self.rules.limits.room)
-            .map_err(|why| Refusal::new(Code::BadRoom, why))?;
+        let name = self.room_name(name)?;
         let key = Key::of(name);
         if self.person(id)?.rooms.contains(&key) {
             if let Some(person) = self.clients.get_mut(&id).and_then(|c| c.person_mut()) {

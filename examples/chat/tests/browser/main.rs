@@ -311,6 +311,43 @@ fn what_is_written_offline_is_sent_in_order_however_much_it_is() {
     assert_eq!(ann.console(), [""; 0], "what the browser complains of");
 }
 
+#[test]
+fn what_waits_for_a_room_is_sent_though_the_server_spells_it_otherwise_now() {
+    let test = "what_waits_for_a_room_is_sent_though_the_server_spells_it_otherwise_now";
+    let Some((_alone, driver)) = browsers(test) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let db = dir.path().join("chat.db");
+    let server = Server::start("127.0.0.1:0", &db);
+    let addr = server.addr().to_owned();
+    let ann = driver.open("ann", &server.url);
+    come_in(&ann, "ann");
+    let rooms = ["Straße", "Αθηναίος", "İzmir", "ΐΰ"];
+    for room in rooms {
+        ann.type_into("#join-room", &format!("{room}{ENTER}"));
+        is_in(&ann, room);
+        say(&ann, "before");
+        sees(&ann, "ann", "before");
+    }
+    drop(server);
+    ann.until("document.querySelector('#state').dataset.state !== 'online'", &[]);
+    for room in rooms {
+        ann.eval("actions.room({ room: args[0] })", &[room]);
+        is_in(&ann, room);
+        say(&ann, "while it was away");
+    }
+    let _server = Server::start(&addr, &db);
+    ann.eval("document.querySelector('#retry').click()", &[]);
+    is_online(&ann);
+    ann.until("!state.outbox.length", &[]);
+    for room in rooms {
+        ann.eval("actions.room({ room: args[0] })", &[room]);
+        sees(&ann, "ann", "while it was away");
+        assert_eq!(log(&ann), ["before", "while it was away"], "in {room}");
+    }
+    assert_eq!(ann.eval("state.rooms.size", &[]), 5);
+    assert_eq!(ann.console(), [""; 0], "what the browser complains of");
+}
+
 /// A server that lets others talk fast, and cuts what it replays so short that pages have to be asked for.
 fn terse() -> (kit::Server, String) {
     let fast = ["--rate", "100000", "--burst", "100000", "--address-rate", "1000000"];

@@ -158,6 +158,32 @@ fn a_room_stays_its_owners_over_broken_connections_and_restarts() {
 }
 
 #[test]
+fn a_room_is_found_again_after_a_restart_whatever_its_letters() {
+    let long = "ß".repeat(20); // forty letters, as it is compared
+    for name in ["Αθηναίος", "straße", "STRAẞE", "ışık", "Γαΐα", "İstanbul", &long]
+    {
+        let mut world = World::new();
+        let ann = world.rich("ann");
+        world.say(ann, json!({"text": format!("/join {name}")}));
+        world.say(ann, json!({"text": "hi"}));
+        let mut world = world.restart();
+        let hello = json!({"type": "hello", "user": "ann", "session": "session-of-ann", "rooms": {name: 0}});
+        let ann = world.connect();
+        world.say(ann, hello);
+        let heard = world.heard(ann);
+        assert_eq!(kinds(&heard), ["welcome", "joined", "history"], "{name}");
+        let said = heard[2]["messages"].as_array().expect("messages");
+        assert_eq!(texts(said), ["hi"], "{name}");
+        // By the name that the list has for it now, too.
+        let listed = heard[1]["room"].as_str().expect("a name");
+        world.say(ann, json!({"text": format!("/leave {listed}")}));
+        world.forget();
+        world.say(ann, json!({"text": format!("/join {listed}")}));
+        assert_eq!(kinds(&world.heard(ann)), ["joined", "history"], "{name} is {listed}");
+    }
+}
+
+#[test]
 fn a_room_without_people_and_messages_is_forgotten_in_time() {
     let mut world = World::new();
     let (ann, bob) = (world.rich("ann"), world.rich("bob"));
