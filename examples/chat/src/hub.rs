@@ -17,7 +17,7 @@ mod talking;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -97,6 +97,9 @@ pub(crate) struct Hub {
     nodes_up: Option<bool>,
     /// Names that the other nodes are being asked for.
     claiming: HashSet<Key>,
+    /// Who came and went, in order, where the queue to the other nodes had no room for it. Until they are told, nobody comes
+    /// or moves by a wish of their own: so it is at most that everybody has gone.
+    untold: VecDeque<Post<Why>>,
     pub(crate) counts: Counts,
 }
 
@@ -145,6 +148,7 @@ impl Hub {
             leaving: Vec::new(),
             nodes_up: None,
             claiming: HashSet::new(),
+            untold: VecDeque::new(),
             counts: Counts::default(),
         }
     }
@@ -353,6 +357,7 @@ impl Hub {
     /// Tells what large rooms have waited to tell, pushes the list of rooms if it has changed, forgets what is over.
     pub(crate) fn tick(&mut self, wire: &mut impl Wire) {
         let now = wire.now();
+        self.tell_rest();
         let backstage = &self.backstage;
         self.rooms_changed |= self.rooms.sweep(now, |key| forget(&**backstage, key).is_ok());
         self.addresses

@@ -182,8 +182,8 @@ pub(crate) enum CloseCode {
     Policy,
 }
 
-/// Without what would ring a terminal's bell or move its cursor; line breaks and tabs stay. Done once, where a frame is read,
-/// so that all who look into a text find the same command in it.
+/// Without what would ring a terminal's bell or move its cursor; line breaks and tabs stay. Done once, where a frame is
+/// read, so that all who look into a text find the same command in it.
 fn printable(text: Cow<'_, str>) -> Cow<'_, str> {
     let unwanted = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     if text.contains(unwanted) {

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use wheelhouse::ServerHandle;
 use wheelhouse::codec::websocket::WebSocket;
 
-use crate::cluster::{self, Cluster, Post};
+use crate::cluster::{self, Cluster, Full, Post};
 use crate::config::Settings;
 use crate::history::{self, History, Opened, Request};
 use crate::hub::Hub;
@@ -84,9 +84,9 @@ impl Backstage for Arc<Services> {
         self.cluster.is_some()
     }
 
-    fn post(&self, post: Post<Why>) -> Result<(), Busy> {
+    fn post(&self, post: Post<Why>) -> Result<(), Full<Why>> {
         match &self.cluster {
-            Some(cluster) => cluster.post(post).map_err(|_| Busy),
+            Some(cluster) => cluster.post(post),
             None => Ok(()),
         }
     }

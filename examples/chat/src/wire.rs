@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use wheelhouse::ConnectionId;
 
-use crate::cluster::Post;
+use crate::cluster::{Full, Post};
 use crate::event::Event;
 use crate::history::Request;
 use crate::message::CloseCode;
@@ -43,8 +43,9 @@ pub(crate) trait Backstage {
     /// Whether this is one node of several. If so, what is said goes by them: it comes back to `Hub::news`.
     fn has_nodes(&self) -> bool;
 
-    /// Tells the other nodes. Only where there are any.
-    fn post(&self, post: Post<Why>) -> Result<(), Busy>;
+    /// Tells the other nodes. Only where there are any. Where there is no room in the queue, the post comes back.
+    #[allow(clippy::result_large_err, reason = "what is refused comes back whole")]
+    fn post(&self, post: Post<Why>) -> Result<(), Full<Why>>;
 }
 
 /// There is no room in a queue.

@@ -34,6 +34,7 @@ impl Hub {
             return Err(Refusal::new(Code::BadRequest, text));
         }
         let name = self.free_name(&hello.user, hello.session.as_deref())?;
+        self.may_tell()?;
         let before = hello.session.as_deref().and_then(|session| self.take_over(wire, session));
         self.settle(id, name, hello.session.as_deref(), true);
 
@@ -71,10 +72,14 @@ impl Hub {
         match (self.person(id), user) {
             (Ok(_), None) => Ok(()),
             (Ok(person), Some(user)) if *person.name == *user.trim() => Ok(()),
-            (Ok(_), Some(user)) => self.rename(wire, id, user),
+            (Ok(_), Some(user)) => {
+                self.may_tell()?;
+                self.rename(wire, id, user)
+            }
             (Err(nobody), None) => Err(nobody),
             (Err(_), Some(user)) => {
                 let name = self.free_name(user, None)?;
+                self.may_tell()?;
                 let Some(client) = self.clients.get(&id) else { return Ok(()) };
                 let heard = match client.is_replayed {
                     true => Seen::All,

@@ -11,7 +11,7 @@ use wheelhouse::ConnectionId;
 
 use super::Hub;
 use crate::client::Client;
-use crate::cluster::{Event as News, Post, Private};
+use crate::cluster::{Event as News, Full, Post, Private};
 use crate::commands::{Command, Input};
 use crate::event::{Event, Level};
 use crate::history::{Message, Request as ToHistory};
@@ -19,7 +19,7 @@ use crate::message::{CloseCode, Code, Refusal, Request};
 use crate::names::{Key, checked};
 use crate::presence::LARGE;
 use crate::rooms::{Owner, Room};
-use crate::wire::{Why, Wire};
+use crate::wire::{Busy, Why, Wire};
 
 /// Frames that may wait for a name.
 const PUT_OFF: usize = 32;
@@ -27,20 +27,35 @@ const PUT_OFF: usize = 32;
 impl Hub {
     // What is asked of the others.
 
-    /// Tells the other nodes, if there are any. What cannot be told is lost on them until this node is back after its next
-    /// trouble; the log says so.
-    pub(super) fn tell_nodes(&self, post: impl FnOnce() -> Post<Why>) {
+    /// Tells the other nodes who came or went, if there are any; what cannot be told now is told later, in its place.
+    pub(super) fn tell_nodes(&mut self, post: impl FnOnce() -> Post<Why>) {
         if self.backstage.has_nodes() {
             let post = post();
             log::trace!("to the other nodes: {post:?}");
-            if self.backstage.post(post).is_err() {
-                log::warn!("the other nodes were not told who came or went: the queue is full");
-            }
+            self.untold.push_back(post);
+            self.tell_rest();
         }
     }
 
+    /// Tells the other nodes what waits to be told. Says whether that was all.
+    pub(super) fn tell_rest(&mut self) -> bool {
+        while let Some(post) = self.untold.pop_front() {
+            if let Err(Full(post)) = self.backstage.post(post) {
+                log::debug!("{} things wait to be told to the other nodes", self.untold.len() + 1);
+                self.untold.push_front(post);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether a client may come, move or rename: the other nodes must be told, and know of all before it.
+    pub(super) fn may_tell(&mut self) -> Result<(), Refusal> {
+        if self.tell_rest() { Ok(()) } else { Err(self.busy(Busy)) }
+    }
+
     /// Tells the other nodes whose room this is, where it is somebody's. With `only_if_none`, one that they know stays.
-    pub(super) fn share_owner(&self, key: &Key, only_if_none: bool) {
+    pub(super) fn share_owner(&mut self, key: &Key, only_if_none: bool) {
         if let Some(owner) = self.rooms.get(key).and_then(|room| room.owner.as_ref()) {
             let owner = owner.to_stored();
             let room = key.as_str().to_owned();
@@ -79,9 +94,10 @@ impl Hub {
                     format!("somebody asks for the name {name} just now: try again in a moment");
                 return Err(Refusal::new(Code::Busy, text));
             }
+            self.may_tell()?;
             let claim = Post::Claim { tag: Why::Name { of: id }, name, session };
             let left = self.backstage.post(claim);
-            left.map_err(|busy| self.busy(busy))?;
+            left.map_err(|_| self.busy(Busy))?;
             self.claiming.insert(key);
         }
         if let Some(client) = self.clients.get_mut(&id) {
@@ -145,7 +161,7 @@ impl Hub {
     }
 
     /// Gives a name back that was granted and is not used; not one that somebody here has come to bear meanwhile.
-    fn release(&self, name: &str) {
+    fn release(&mut self, name: &str) {
         if !self.names.contains_key(&Key::of(name)) {
             self.tell_nodes(|| Post::Release { name: name.to_owned() });
         }
@@ -161,6 +177,7 @@ impl Hub {
 
     /// What has happened on other nodes, and what has come back from them.
     pub(crate) fn news(&mut self, wire: &mut impl Wire, news: Vec<News<Why>>) {
+        self.tell_rest();
         for news in news {
             log::trace!("from the other nodes: {news:?}");
             self.hear_news(wire, news);

@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::history::{Kind, Request};
 use crate::message::{Code, Refusal};
 use crate::names::Key;
-use crate::wire::{Why, Wire};
+use crate::wire::{Busy, Why, Wire};
 
 impl Hub {
     pub(super) fn order(
@@ -37,6 +37,9 @@ impl Hub {
                 return Ok(());
             }
         };
+        if matches!(command, Command::Nick(_) | Command::Join(_) | Command::Leave(_)) {
+            self.may_tell()?;
+        }
         match command {
             Command::Help => Self::notice(wire, id, &commands::help()),
             Command::Nick(name) => self.rename(wire, id, name)?,
@@ -98,7 +101,7 @@ impl Hub {
         let through = self.ids.last();
         let (name, room) = (self.person(id)?.name.to_string(), key.as_str().to_owned());
         let left = if self.backstage.has_nodes() {
-            self.backstage.post(Post::Clear { room, through, by: name })
+            self.backstage.post(Post::Clear { room, through, by: name }).map_err(|_| Busy)
         } else {
             let why = Why::Clear { by: Some(id), name, room: key, through };
             self.backstage.keep(why, Request::Clear { room, through })

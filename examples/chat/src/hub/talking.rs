@@ -78,7 +78,7 @@ impl Hub {
         self.counts.messages += 1;
         let why = Why::Said { by: id };
         let left = if self.backstage.has_nodes() {
-            self.backstage.post(Post::Message { tag: why, message })
+            self.backstage.post(Post::Message { tag: why, message }).map_err(|_| Busy)
         } else {
             self.backstage.keep(why, Request::Append(message))
         };
@@ -107,7 +107,7 @@ impl Hub {
             let (id, user) = (self.ids.next(ts), from.name.to_string());
             let private = Private { id, ts, user, to: to.to_owned(), text: text.to_owned() };
             let left = self.backstage.post(Post::Private { private });
-            return left.map_err(|busy| self.busy(busy)); // it comes back to both
+            return left.map_err(|_| self.busy(Busy)); // it comes back to both
         }
         let Some(&other) = self.names.get(&Key::of(to)) else {
             return Err(Refusal::new(Code::NoSuchUser, format!("nobody here is called {to}")));

@@ -19,7 +19,7 @@ use wheelhouse::codec::BytesCodec;
 use wheelhouse::testing::Simulation;
 
 use super::{Hub, Rules};
-use crate::cluster::Post;
+use crate::cluster::{Full, Post};
 use crate::event::{Event, Limits};
 use crate::history::{
     Answer, Fault, Message, Opened, Reply, Request, Room as StoredRoom, StoreError,
@@ -44,6 +44,8 @@ pub(super) struct Shelf {
     /// Whether there are other nodes, and what they were told.
     pub(super) has_nodes: bool,
     pub(super) posted: Vec<Post<Why>>,
+    /// How many more they can be told.
+    pub(super) room_for_posts: Option<usize>,
 }
 
 struct ShelfOf(Rc<RefCell<Shelf>>);
@@ -62,9 +64,14 @@ impl Backstage for ShelfOf {
         self.0.borrow().has_nodes
     }
 
-    fn post(&self, post: Post<Why>) -> Result<(), Busy> {
+    fn post(&self, post: Post<Why>) -> Result<(), Full<Why>> {
         let mut shelf = self.0.borrow_mut();
         assert!(shelf.has_nodes, "{post:?} to nobody");
+        match &mut shelf.room_for_posts {
+            Some(0) => return Err(Full(post)),
+            Some(room) => *room -= 1,
+            None => {}
+        }
         shelf.posted.push(post);
         Ok(())
     }

@@ -171,6 +171,39 @@ fn who_says_something_and_goes_at_once_has_said_it() {
 }
 
 #[test]
+fn who_went_while_the_others_could_not_be_told_is_gone_there_in_time() {
+    let mut world = one_of_several();
+    let (ann, bob) = (world.named("ann"), world.named("bob"));
+    world.say(ann, json!({"text": "/join den"}));
+    world.posted();
+    world.shelf.borrow_mut().room_for_posts = Some(1);
+    world.leave(ann);
+    world.forget();
+    // Until it is told, nobody does what would have to be told as well; who talks, talks.
+    let cleo = world.connect();
+    world.say(cleo, hello("ann"));
+    assert_eq!(world.heard_one(cleo)["code"], "busy");
+    for text in ["/join den", "/leave", "/nick rob"] {
+        world.say(bob, json!({"text": text}));
+        assert_eq!(world.heard_one(bob)["code"], "busy", "{text}");
+    }
+    world.tick();
+    assert_eq!(world.posted().len(), 1);
+    world.forget();
+
+    world.shelf.borrow_mut().room_for_posts = None;
+    world.tick();
+    let posted = world.posted();
+    let [Post::Leave { room, .. }, Post::Release { name }] = &posted[..] else {
+        panic!("{posted:?}")
+    };
+    assert_eq!((&**room, &**name), ("den", "ann"), "all of it, in order and once");
+    world.say(cleo, hello("ann"));
+    world.answer_claim(true);
+    assert_eq!(world.heard(cleo)[0]["type"], "welcome");
+}
+
+#[test]
 fn what_other_nodes_say_is_kept_and_shown_once() {
     let mut world = one_of_several();
     let ann = world.named("ann");
