@@ -180,7 +180,8 @@ pub struct Answer<T> {
 pub enum Reply {
     /// The message is on disk; here it is again, to be shown.
     Stored(Message),
-    /// It was stored before, by its nonce or by its id; nothing was written.
+    /// It was stored before, by its nonce or by its id, or is no newer than what was forgotten of its room; nothing was
+    /// written.
     Duplicate {
         /// The message as it was asked to be stored.
         asked: Message,

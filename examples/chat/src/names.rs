@@ -25,13 +25,33 @@ impl Key {
         Self(name.chars().flat_map(folded).collect::<String>().into())
     }
 
+    /// The key of a name from a history of the first form. There, letters with marks were taken apart: `İ` lay under `i` and
+    /// a dot, which is no name.
+    pub(crate) fn of_form_1(stored: &str) -> Self {
+        let mut name = stored.to_owned();
+        if !stored.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c)) {
+            let apart = |c: char| c.to_uppercase().flat_map(char::to_lowercase).collect::<String>();
+            let letters = ('\u{80}'..=char::MAX).filter(|c| c.is_alphanumeric());
+            let mut letters: Vec<_> = letters
+                .map(|c| (apart(c), c))
+                .filter(|(apart, _)| !apart.chars().all(char::is_alphanumeric))
+                .collect();
+            // One that begins like another comes before it.
+            letters.sort_by_key(|(apart, _)| std::cmp::Reverse(apart.len()));
+            for (apart, letter) in letters {
+                name = name.replace(&apart, letter.encode_utf8(&mut [0; 4]));
+            }
+        }
+        Self::of(&name)
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A letter without its case. By way of its upper case, so that letters with two lower cases (`σ`, `ς`) or none of their own
-/// (`ß`) come together. One whose other case is written with a mark (`İ`, `ΐ`) stays as it is: no name has a mark in it.
+/// A letter without its case. By way of its upper case, so that letters with two lower cases (`σ`, `ς`) or none of their
+/// own (`ß`) come together. One whose other case is written with a mark (`İ`, `ΐ`) stays as it is: no name has a mark in it.
 fn folded(c: char) -> Vec<char> {
     let lower = c.to_lowercase().flat_map(char::to_uppercase).flat_map(char::to_lowercase);
     let lower: Vec<char> = lower.collect();

@@ -281,7 +281,8 @@ impl Room {
         }
     }
 
-    fn note_empty(&mut self, now: Instant) {
+    /// Somebody has left it, or nobody has come: from here on it is empty, if it is.
+    pub(crate) fn note_empty(&mut self, now: Instant) {
         // The lobby is never forgotten.
         let is_empty = self.count() == 0 && !self.is_lobby;
         self.empty_since = is_empty.then_some(now);

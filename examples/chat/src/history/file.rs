@@ -1,15 +1,16 @@
 //! The history's file: its form, and whether it is ours.
 
-use rusqlite::{Connection, OpenFlags, Result, Row};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Result, Row, Transaction, params};
 
 use super::sql::{prune_rooms, unsigned};
 use super::store::in_memory;
 use super::{Opened, Room, Settings};
+use crate::names::Key;
 
 /// Marks a file as ours: "Whch".
 const APPLICATION_ID: i64 = 0x5768_6368;
-/// The form below. A newer one gets a step in [`prepare`].
-const VERSION: i64 = 1;
+/// The form below. A newer one gets a step in [`bring_up`].
+const VERSION: i64 = 2;
 
 const SCHEMA: &str = "
     CREATE TABLE rooms (
@@ -40,6 +41,22 @@ const SCHEMA: &str = "
         PRIMARY KEY (session, nonce)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX nonces_by_age ON nonces (id);
+";
+
+/// The greatest id that was forgotten of a room, also of one that is there no more.
+const FLOORS: &str = "
+    CREATE TABLE floors (
+        name TEXT PRIMARY KEY,
+        id INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX floors_by_age ON floors (id);
+";
+
+/// From form 1, which did not know what it had forgotten: all that is older than the oldest message of a room.
+const FLOORS_OF_FORM_1: &str = "
+    INSERT INTO floors (name, id)
+    SELECT name, coalesce((SELECT min(id) - 1 FROM messages m WHERE m.room = rooms.room), last_id)
+    FROM rooms WHERE last_id > 0;
 ";
 
 /// Opens the file and makes sure that it is ours; the text says what it is instead.
@@ -109,8 +126,8 @@ fn prepare(connection: &mut Connection) -> std::result::Result<(), String> {
         }
     }
     durable(connection).map_err(failed)?;
-    if version == 0 {
-        create(connection).map_err(failed)?;
+    if version < VERSION {
+        bring_up(connection).map_err(failed)?;
     }
     Ok(())
 }
@@ -120,7 +137,8 @@ fn durable(connection: &Connection) -> Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")
 }
 
-fn create(connection: &mut Connection) -> Result<()> {
+/// Makes of an empty file, or of one of an older form, one of this form; a power cut leaves the one or the other.
+fn bring_up(connection: &mut Connection) -> Result<()> {
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     // Another server may have been here in between.
@@ -128,9 +146,48 @@ fn create(connection: &mut Connection) -> Result<()> {
     if version == 0 {
         transaction.execute_batch(SCHEMA)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    if version <= 1 {
+        respell(&transaction)?;
+        transaction.execute_batch(FLOORS)?;
+        transaction.execute_batch(FLOORS_OF_FORM_1)?;
+    }
+    if version < VERSION {
         transaction.pragma_update(None, "user_version", VERSION)?;
     }
     transaction.commit()
+}
+
+/// From form 1, where some rooms lie under a key that is no name, or not its own key. Where there is a room under the right
+/// one as well, they are one.
+fn respell(transaction: &Transaction<'_>) -> Result<()> {
+    let mut statement = transaction.prepare("SELECT room, name FROM rooms")?;
+    let rooms: Vec<(i64, String)> =
+        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_>>()?;
+    for (room, name) in rooms {
+        let key = Key::of_form_1(&name);
+        if key.as_str() == name {
+            continue;
+        }
+        let right: Option<i64> = transaction
+            .query_row("SELECT room FROM rooms WHERE name = ?1", [key.as_str()], |row| row.get(0))
+            .optional()?;
+        let Some(right) = right else {
+            transaction.execute(
+                "UPDATE rooms SET name = ?2 WHERE room = ?1",
+                params![room, key.as_str()],
+            )?;
+            continue;
+        };
+        transaction.execute("UPDATE messages SET room = ?2 WHERE room = ?1", [room, right])?;
+        transaction.execute(
+            "UPDATE rooms SET kept = rooms.kept + old.kept, last_id = max(rooms.last_id, old.last_id)
+             FROM (SELECT kept, last_id FROM rooms WHERE room = ?1) AS old WHERE room = ?2",
+            [room, right],
+        )?;
+        transaction.execute("DELETE FROM rooms WHERE room = ?1", [room])?;
+    }
+    Ok(())
 }
 
 /// What is in the file, once it has no more rooms than it may: it may have been left by a server with more of them, or one
@@ -152,6 +209,10 @@ pub(super) fn opened(connection: &mut Connection, settings: &Settings) -> Result
     };
     let rooms = statement.query_map([], room)?.collect::<Result<Vec<_>>>()?;
     let last_id = rooms.iter().map(|room| room.last_id).max().unwrap_or(0);
+    // The newest of all may have been in a room that is forgotten.
+    let forgotten: Option<i64> =
+        connection.query_row("SELECT max(id) FROM floors", [], |row| row.get(0))?;
+    let last_id = last_id.max(unsigned(forgotten.unwrap_or(0)));
     Ok(Opened { last_id, rooms })
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A room's messages lie together in the order of their ids, so a page is one walk along the table, and the oldest of a
 //! room are found without a search. `rooms.kept` counts them, so the cap costs no count either. Nonces outlive their
-//! messages: a resend must be known for one although the room has moved on.
+//! messages: a resend must be known for one although the room has moved on. For the same reason there is a floor under each
+//! room, the greatest id that was ever forgotten of it: a node that starts reads anew what was said some time ago.
 
 use std::collections::BTreeSet;
 
@@ -14,6 +15,9 @@ use super::{Kind, Message, Nonce, Request, Settings};
 const NONCES: u32 = 50_000;
 /// How many more there may be before the oldest are thrown out.
 pub(super) const NONCES_SLACK: u32 = 1_000;
+
+/// Floors remembered: as many as a node may read anew messages of (`cluster/scripts.rs`, `EVENTS`).
+const FLOORS: u32 = 10_000;
 
 /// Messages in a page, whatever was asked for.
 const PAGE: u32 = 1_000;
@@ -85,6 +89,10 @@ fn append(transaction: &Transaction<'_>, message: &Message) -> Result<Outcome> {
     {
         return Ok(known);
     }
+    if signed(message.id) <= floor(transaction, &message.room)? {
+        let (id, ts, room) = (message.id, message.ts, message.room.clone());
+        return Ok(Outcome::Duplicate { id, ts, room });
+    }
     let room: i64 = transaction
         .prepare_cached(
             "INSERT INTO rooms (name, last_id) VALUES (?1, ?2)
@@ -130,6 +138,34 @@ fn append(transaction: &Transaction<'_>, message: &Message) -> Result<Outcome> {
             ])?;
     }
     Ok(Outcome::Stored)
+}
+
+/// Up to where a room was forgotten.
+fn floor(transaction: &Transaction<'_>, room: &str) -> Result<i64> {
+    let floor = transaction
+        .prepare_cached("SELECT id FROM floors WHERE name = ?1")?
+        .query_row([room], |row| row.get(0))
+        .optional()?;
+    Ok(floor.unwrap_or(0))
+}
+
+fn raise_floor(transaction: &Transaction<'_>, room: &str, id: i64) -> Result<()> {
+    let added = transaction
+        .prepare_cached("INSERT INTO floors (name, id) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+        .execute(params![room, id])?;
+    if added == 0 {
+        transaction
+            .prepare_cached("UPDATE floors SET id = ?2 WHERE name = ?1 AND id < ?2")?
+            .execute(params![room, id])?;
+        return Ok(());
+    }
+    transaction
+        .prepare_cached(
+            "DELETE FROM floors WHERE name IN
+             (SELECT name FROM floors ORDER BY id DESC LIMIT -1 OFFSET ?1)",
+        )?
+        .execute([FLOORS])?;
+    Ok(())
 }
 
 fn known_nonce(transaction: &Transaction<'_>, nonce: &Nonce) -> Result<Option<Outcome>> {
@@ -202,10 +238,18 @@ fn clear(transaction: &Transaction<'_>, room: &str, through: u64) -> Result<Outc
     transaction
         .prepare_cached("UPDATE rooms SET kept = kept - ?2 WHERE name = ?1")?
         .execute(params![room, gone as i64])?;
+    raise_floor(transaction, room, signed(through))?;
     Ok(Outcome::Done)
 }
 
 fn forget(transaction: &Transaction<'_>, room: &str) -> Result<Outcome> {
+    let last: Option<i64> = transaction
+        .prepare_cached("SELECT last_id FROM rooms WHERE name = ?1 AND last_id > 0")?
+        .query_row([room], |row| row.get(0))
+        .optional()?;
+    if let Some(last) = last {
+        raise_floor(transaction, room, last)?;
+    }
     transaction
         .prepare_cached(
             "DELETE FROM messages WHERE room = (SELECT room FROM rooms WHERE name = ?1)",
@@ -224,16 +268,18 @@ fn prune_room(transaction: &Transaction<'_>, name: &str, cap: u32) -> Result<()>
     if over <= 0 {
         return Ok(());
     }
+    let last: Option<i64> = transaction
+        .prepare_cached("SELECT id FROM messages WHERE room = ?1 ORDER BY id LIMIT 1 OFFSET ?2")?
+        .query_row([room, over - 1], |row| row.get(0))
+        .optional()?;
+    let Some(last) = last else { return Ok(()) };
     transaction
-        .prepare_cached(
-            "DELETE FROM messages WHERE room = ?1 AND id IN
-             (SELECT id FROM messages WHERE room = ?1 ORDER BY id LIMIT ?2)",
-        )?
-        .execute([room, over])?;
+        .prepare_cached("DELETE FROM messages WHERE room = ?1 AND id <= ?2")?
+        .execute([room, last])?;
     transaction
         .prepare_cached("UPDATE rooms SET kept = ?2 WHERE room = ?1")?
         .execute([room, i64::from(cap)])?;
-    Ok(())
+    raise_floor(transaction, name, last)
 }
 
 /// The cap of rooms in a file that is opened, when nobody is in any of them: those that were silent for longest go. The

@@ -191,8 +191,9 @@ fn a_room_keeps_its_newest_and_goes_when_it_is_to_be_forgotten_and_not_before() 
         desk.say(id, "hi");
     }
     assert_eq!(desk.before(None, 10), (vec![6, 7, 8], false));
-    // What comes late from another node takes its place by its id: here, beyond the cap.
-    desk.say(5, "late");
+    // What comes late from another node takes its place by its id, where that is not below what was thrown out.
+    let late = desk.ask(Request::Append(message(5, "late"))).unwrap();
+    assert!(matches!(late, Reply::Duplicate { id: 5, .. }), "{late:?}");
     assert_eq!(desk.before(None, 10), (vec![6, 7, 8], false));
 
     for (id, room) in [(20, "den"), (21, "attic")] {
@@ -246,6 +247,114 @@ fn a_clear_goes_through_an_id_and_no_further() {
     assert_eq!(desk.before(None, 10), (vec![4, 5, 6, 7], false), "the cap counts what is left");
     let nowhere = Request::Clear { room: "no-such-room".into(), through: 2 };
     assert_eq!(desk.ask(nowhere).unwrap(), Reply::Done);
+}
+
+#[test]
+fn what_was_forgotten_of_a_room_is_known_when_it_comes_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings { per_room: 3, ..on_disk(dir.path()) };
+    let in_room = |room: &str, id| Message { room: room.into(), ..message(id, "hi") };
+    let said: Vec<_> = (1..=8).map(|id| message(id, "hi")).collect();
+    let desk = Desk::open(settings.clone());
+    for message in said.iter().chain(&[in_room("den", 9), in_room("attic", 20)]) {
+        desk.ask(Request::Append(message.clone())).unwrap();
+    }
+    desk.ask(Request::Clear { room: "den".into(), through: 10 }).unwrap();
+    desk.ask(Request::Forget { room: "attic".into() }).unwrap();
+    desk.history.stop();
+
+    // The server starts again, and reads from its stream what was said before.
+    let desk = Desk::open(settings);
+    assert_eq!(desk.opened.last_id, 20, "no id is given twice, though its room is forgotten");
+    for message in
+        said.into_iter().chain([in_room("den", 9), in_room("den", 10), in_room("attic", 20)])
+    {
+        let known = desk.ask(Request::Append(message.clone())).unwrap();
+        let Message { id, ts, room, .. } = message.clone();
+        assert_eq!(known, Reply::Duplicate { asked: message, id, ts, room });
+    }
+    assert_eq!(desk.before(None, 10), (vec![6, 7, 8], false));
+    for (room, id) in [("den", 11), ("attic", 21)] {
+        let stored = desk.ask(Request::Append(in_room(room, id))).unwrap();
+        assert!(matches!(stored, Reply::Stored(_)), "{room} goes on");
+    }
+}
+
+/// What made a file of the first form, and something in it.
+const FORM_1: &str = "
+    CREATE TABLE rooms (
+        room INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        owner TEXT,
+        last_id INTEGER NOT NULL DEFAULT 0,
+        kept INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE INDEX rooms_by_age ON rooms (last_id);
+    CREATE TABLE messages (
+        room INTEGER NOT NULL,
+        id INTEGER NOT NULL,
+        ts INTEGER NOT NULL,
+        user TEXT NOT NULL,
+        text TEXT NOT NULL,
+        kind INTEGER NOT NULL,
+        session TEXT,
+        nonce TEXT,
+        PRIMARY KEY (room, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE nonces (
+        session TEXT NOT NULL,
+        nonce TEXT NOT NULL,
+        id INTEGER NOT NULL,
+        ts INTEGER NOT NULL,
+        room TEXT NOT NULL,
+        PRIMARY KEY (session, nonce)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX nonces_by_age ON nonces (id);
+    PRAGMA application_id = 1466458984;
+    PRAGMA user_version = 1;
+    INSERT INTO rooms VALUES (1, 'lobby', NULL, 30, 2), (2, 'cleared', 's ann', 7, 0), (3, 'new', 's ann', 0, 0),
+        (4, 'i\u{307}zmir', 's ann', 31, 1), (5, 'straße', 's ann', 32, 1), (6, 'strasse', 's bob', 33, 1);
+    INSERT INTO messages VALUES (1, 20, 1, 'ann', 'hi', 0, NULL, NULL), (1, 30, 1, 'ann', 'hi', 0, NULL, NULL),
+        (4, 31, 1, 'ann', 'hi', 0, NULL, NULL), (5, 32, 1, 'ann', 'hi', 0, NULL, NULL),
+        (6, 33, 1, 'ann', 'hi', 0, NULL, NULL);
+";
+
+#[test]
+fn a_file_of_the_first_form_is_taken_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = rusqlite::Connection::open(on_disk(dir.path()).path).unwrap();
+    file.execute_batch(FORM_1).unwrap();
+    file.close().unwrap();
+    for _ in 0..2 {
+        let desk = Desk::open(on_disk(dir.path()));
+        let room = |name: &str, owner: Option<&str>, last_id| Room {
+            name: name.into(),
+            owner: owner.map(str::to_owned),
+            last_id,
+        };
+        // Under one name now: what lay under two, of which one was not to be found.
+        let expected = [
+            room("cleared", Some("s ann"), 7),
+            room("lobby", None, 30),
+            room("new", Some("s ann"), 0),
+            room("strasse", Some("s bob"), 33),
+            room("İzmir", Some("s ann"), 31),
+        ];
+        assert_eq!(desk.opened, Opened { last_id: 33, rooms: expected.into() });
+        assert_eq!(desk.before(None, 10), (vec![20, 30], false));
+        let all = |room: &str| {
+            let page = Request::Since { room: room.into(), since: 0, limit: 9 };
+            let Ok(Reply::Page { messages, .. }) = desk.ask(page) else { panic!("a page") };
+            messages.iter().map(|message| message.id).collect::<Vec<_>>()
+        };
+        assert_eq!((all("strasse"), all("İzmir")), (vec![32, 33], vec![31]));
+        for (name, id) in [("lobby", 19), ("cleared", 7)] {
+            let old = Message { room: name.into(), ..message(id, "hi") };
+            let known = desk.ask(Request::Append(old)).unwrap();
+            assert!(matches!(known, Reply::Duplicate { .. }), "older than all there is: {known:?}");
+        }
+        desk.history.stop();
+    }
 }
 
 #[test]

@@ -222,15 +222,7 @@ impl Hub {
                     self.give_up(wire, id);
                 }
             }
-            News::Renamed { was, now } => {
-                if let Some(&id) = self.names.get(&Key::of(&was)) {
-                    let granted = Some(Key::of(&now));
-                    self.clients.entry(id).and_modify(|client| client.granted = granted);
-                    if let Err(refusal) = self.rename(wire, id, &now) {
-                        log::error!("{was} cannot be {now}: {}", refusal.text);
-                    }
-                }
-            }
+            News::Renamed { was, now } => self.renamed_here(wire, &was, &now),
             News::Clear { room, through, by } => {
                 let key = Key::of(&room);
                 let why = Why::Clear { by: None, name: by, room: key, through };
@@ -265,8 +257,13 @@ impl Hub {
             _ => None,
         };
         let why = tag.unwrap_or(Why::SaidElsewhere);
-        let has_room =
-            self.rooms.get_or_make(&Key::of(&message.room), &message.room, || None).is_some();
+        let key = Key::of(&message.room);
+        let is_new = self.rooms.get(&key).is_none();
+        let room = self.rooms.get_or_make(&key, &message.room, || None);
+        let has_room = room.is_some();
+        if let Some(room) = room.filter(|_| is_new) {
+            room.note_empty(wire.now()); // where the history has forgotten the message, the room goes again
+        }
         if has_room && self.backstage.keep(why, ToHistory::Append(message.clone())).is_ok() {
             return;
         }
@@ -297,6 +294,16 @@ impl Hub {
             return None;
         }
         self.rooms.get_or_make(key, name, || None)
+    }
+
+    /// Somebody here lost a name to another node while it could not be asked, and has this one now.
+    fn renamed_here(&mut self, wire: &mut impl Wire, was: &str, now: &str) {
+        let Some(&id) = self.names.get(&Key::of(was)) else { return };
+        let granted = Some(Key::of(now));
+        self.clients.entry(id).and_modify(|client| client.granted = granted);
+        if let Err(refusal) = self.rename(wire, id, now) {
+            log::error!("{was} cannot be {now}: {}", refusal.text);
+        }
     }
 
     fn left_elsewhere(&mut self, wire: &mut impl Wire, room: &str, user: &str) {

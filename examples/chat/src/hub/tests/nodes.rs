@@ -5,7 +5,7 @@ use wheelhouse::ConnectionId;
 
 use super::{Shelf, World, kinds, rules, texts};
 use crate::cluster::{Event, Post, Private};
-use crate::history::{Kind, Message};
+use crate::history::{Kind, Message, Nonce};
 use crate::message::CloseCode;
 use crate::wire::Why;
 
@@ -252,6 +252,22 @@ fn what_other_nodes_say_makes_a_room_last_and_drives_none_out() {
     }
     world.settle();
     assert_eq!(rooms(&world), ["b", "c"]);
+}
+
+#[test]
+fn a_room_of_which_all_is_forgotten_does_not_come_back_for_good() {
+    let mut world = one_of_several();
+    let nonce = || Some(Nonce { session: "session-of-far".to_owned(), nonce: "n1".to_owned() });
+    world.news(Event::Message { tag: None, message: Message { nonce: nonce(), ..far(7, "hi") } });
+    // What a server reads anew when it starts: the history knows it.
+    let old = Message { room: "old".to_owned(), nonce: nonce(), ..far(7, "hi") };
+    world.news(Event::Message { tag: None, message: old });
+    assert_eq!(world.hub.room_count(), 2);
+    for _ in 0..301 {
+        world.tick();
+    }
+    world.settle();
+    assert_eq!((world.hub.room_count(), world.shelf.borrow().kept.len()), (1, 1));
 }
 
 #[test]
