@@ -30,7 +30,7 @@ use crate::event::{Change, Event, Level, Limits};
 use crate::history::{Opened, Request as ToHistory};
 use crate::ids::Ids;
 use crate::message::{CloseCode, Code, Refusal, Request};
-use crate::names::Key;
+use crate::names::{Key, bare_room};
 use crate::pace::{Bucket, Rate};
 use crate::rooms::{LOBBY, Owner, Room, Rooms};
 use crate::wire::{Backstage, Busy, Why, Wire};
@@ -403,7 +403,7 @@ impl Hub {
     fn room_of(&self, id: ConnectionId, named: Option<&str>) -> Result<Key, Refusal> {
         let person = self.person(id)?;
         let key = match named {
-            Some(name) => Some(Key::of(name.trim().trim_start_matches('#'))),
+            Some(name) => Some(Key::of(bare_room(name))),
             None => person.current.clone(),
         };
         match key {

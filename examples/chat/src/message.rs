@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::Key;
+use crate::names::{Key, bare_room};
 
 /// The longest `nonce`, in characters.
 pub(crate) const LONGEST_NONCE: usize = 64;
@@ -199,7 +199,7 @@ pub(crate) fn distinct_rooms<'a>(
 ) -> BTreeMap<Key, (&'a str, u64)> {
     let mut distinct: BTreeMap<Key, (&str, u64)> = BTreeMap::new();
     for (name, seen) in rooms {
-        let known = distinct.entry(Key::of(name.trim())).or_insert((name, *seen));
+        let known = distinct.entry(Key::of(bare_room(name))).or_insert((name, *seen));
         known.1 = known.1.min(*seen);
     }
     distinct

@@ -8,7 +8,7 @@ use crate::commands::{self, Command, Input};
 use crate::event::Event;
 use crate::history::{Kind, Request};
 use crate::message::{Code, Refusal};
-use crate::names::Key;
+use crate::names::{Key, bare_room};
 use crate::wire::{Busy, Why, Wire};
 
 impl Hub {
@@ -73,7 +73,7 @@ impl Hub {
         named: Option<&str>,
     ) -> Result<(), Refusal> {
         let key = match named {
-            Some(name) => Key::of(name.trim().trim_start_matches('#')),
+            Some(name) => Key::of(bare_room(name)),
             None => self.room_of(id, None)?,
         };
         let Some(room) = self.rooms.get(&key) else {

@@ -37,6 +37,24 @@ fn what_is_said_in_a_room_stays_there() {
 }
 
 #[test]
+fn a_room_may_have_its_sign_before_it_wherever_it_is_named() {
+    let mut world = World::new();
+    let bob = world.rich_with("bob", "session-of-bob", json!({"rust": 0}));
+    let ann =
+        world.rich_with("ann", "session-of-ann", json!({"#rust": 0, " # Rust ": 7, "lobby": 0}));
+    assert_eq!(world.hub.room_count(), 2);
+    for (room, text) in [("#rust", "hi"), (" # rust", "/me waves"), ("#RUST", "/leave #rust")] {
+        world.forget();
+        world.say(ann, json!({"type": "message", "text": text, "room": room}));
+        let heard = world.heard(bob);
+        assert_eq!(heard.len(), 1, "{room}: {heard:?}");
+    }
+    world.forget();
+    world.say(ann, json!({"type": "message", "text": "hi", "room": "##rust"}));
+    assert_eq!(world.heard_one(ann)["code"], "not_in_room", "that is no name");
+}
+
+#[test]
 fn who_leaves_hears_no_more_and_is_told_where_it_is_now() {
     let mut world = World::new();
     let (ann, bob) = (world.rich("ann"), world.rich("bob"));
