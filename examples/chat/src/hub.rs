@@ -290,18 +290,23 @@ impl Hub {
         })
     }
 
-    /// What is said costs more than what is merely sent, and costs the address, too.
+    /// What is said costs more than what is merely sent, and costs the address, too. What is refused costs neither, so that
+    /// one who talks too fast takes nothing from the others of an address.
     fn pace_message(&mut self, wire: &impl Wire, id: ConnectionId) -> Result<(), Refusal> {
         let now = wire.now();
         let Some(client) = self.clients.get_mut(&id) else { return Ok(()) };
-        let address = self.addresses.get_mut(&client.address);
-        let shared = address.map(|address| address.messages.take(self.rules.address_rate, now));
-        shared
-            .unwrap_or(Ok(()))
-            .and_then(|()| client.messages.take(self.rules.client_rate, now))
+        let mut own = client.messages;
+        let shared = self.addresses.get_mut(&client.address);
+        own.take(self.rules.client_rate, now)
+            .and_then(|()| match shared {
+                Some(address) => address.messages.take(self.rules.address_rate, now),
+                None => Ok(()),
+            })
             .map_err(|wait| {
                 Refusal::new(Code::RateLimited, format!("too many messages: rest for {wait:.1?}"))
-            })
+            })?;
+        client.messages = own;
+        Ok(())
     }
 
     /// A client has gone, for whatever reason. Called once for each, also for one that was never let in.

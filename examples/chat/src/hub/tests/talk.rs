@@ -327,6 +327,42 @@ fn clients_of_one_address_share_its_rate() {
 }
 
 #[test]
+fn what_is_refused_of_one_client_costs_the_others_of_its_address_nothing() {
+    let mut rules = rules();
+    rules.address_rate = Rate { per_second: 10, burst: 20 };
+    let mut world = World::with(rules, Shelf::default());
+    let [loud, calm] = ["loud", "calm"].map(|name| {
+        let id = world.next_id();
+        world.connect_from(id, [10, 1, 1, 1].into());
+        world.say(
+            id,
+            json!({"type": "hello", "user": name, "session": format!("session-of-{name}")}),
+        );
+        id
+    });
+    for _ in 0..30 {
+        world.say(loud, json!({"text": "x"})); // ten are taken
+    }
+    for _ in 0..10 {
+        world.forget();
+        world.say(calm, json!({"text": "hi"}));
+        assert_eq!(kinds(&world.heard(calm)), ["message"]);
+    }
+    // Nor does it cost a client of its own what the address has no more of.
+    world.pass(Duration::from_secs(1));
+    let late = world.next_id();
+    world.connect_from(late, [10, 1, 1, 1].into());
+    world.say(late, json!({"type": "hello", "user": "late", "session": "session-of-late"}));
+    for _ in 0..20 {
+        world.say(late, json!({"text": "hi"})); // ten are taken
+    }
+    world.pass(Duration::from_secs(60));
+    world.forget();
+    world.say(late, json!({"text": "hi"}));
+    assert_eq!(kinds(&world.heard(late)), ["message"]);
+}
+
+#[test]
 fn a_private_word_is_heard_by_two_and_kept_by_none() {
     let mut world = World::new();
     let (ann, bob, cleo) = (world.rich("ann"), world.rich("Bob"), world.rich("cleo"));
