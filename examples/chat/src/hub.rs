@@ -50,7 +50,7 @@ pub(crate) struct Rules {
     /// Messages that a room is replayed with to who enters, at most.
     pub(crate) replay: u32,
     /// Bytes that may wait for a client. Half of them are for the histories of all its rooms together, so that who enters
-    /// many at once is not taken for a slow reader.
+    /// many at once is not taken for a slow reader, and a quarter for all pages that it may ask for at once.
     pub(crate) outbox: usize,
     pub(crate) rooms: usize,
     pub(crate) rooms_per_client: usize,

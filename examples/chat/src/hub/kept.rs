@@ -5,6 +5,7 @@
 use wheelhouse::ConnectionId;
 
 use super::Hub;
+use super::talking::PAGES_WAITED_FOR;
 use crate::event::{Event, Level, Said};
 use crate::history::{Answer, Kind, Message, Reply, Request, StoreError};
 use crate::message::{Code, Refusal};
@@ -190,7 +191,11 @@ impl Hub {
             }
         };
         let rooms = client.person().map_or(1, |person| person.rooms.len().max(1));
-        let over = over_budget(&messages, self.rules.outbox / 2 / rooms);
+        let budget = match replay {
+            true => self.rules.outbox / 2 / rooms,
+            false => self.rules.outbox / 4 / PAGES_WAITED_FOR,
+        };
+        let over = over_budget(&messages, self.spelled(key), budget);
         messages.drain(..over);
         more |= over > 0;
         let room = self.spelled(key);
@@ -240,11 +245,12 @@ impl Hub {
 }
 
 /// How many of the oldest do not go into so many bytes of JSON. The newest always does.
-fn over_budget(messages: &[Message], budget: usize) -> usize {
+fn over_budget(messages: &[Message], room: &str, budget: usize) -> usize {
     let mut left = budget;
     let fits = |message: &&Message| {
-        let escapes = message.text.bytes().filter(|byte| b"\"\\\n\t".contains(byte)).count();
-        let bytes = FRAME_OF_A_MESSAGE + message.user.len() + message.text.len() + escapes;
+        let nonce = message.nonce.as_ref().map_or(0, |nonce| in_json(&nonce.nonce));
+        let names = message.user.len() + room.len();
+        let bytes = FRAME_OF_A_MESSAGE + names + in_json(&message.text) + nonce;
         let fits = bytes <= left;
         left = left.saturating_sub(bytes);
         fits
@@ -253,8 +259,18 @@ fn over_budget(messages: &[Message], budget: usize) -> usize {
     messages.len() - fitting.max(1).min(messages.len())
 }
 
-/// What a message has in JSON beside its user and its text, at most: names of fields, numbers, the room, a nonce.
-const FRAME_OF_A_MESSAGE: usize = 400;
+/// What a message has in JSON beside its texts, at most: names of fields, and numbers.
+const FRAME_OF_A_MESSAGE: usize = 110;
+
+/// Bytes of a text as JSON.
+fn in_json(text: &str) -> usize {
+    let escape = |byte| match byte {
+        b'"' | b'\\' | b'\n' | b'\t' => 1,
+        0..0x20 => 5,
+        _ => 0,
+    };
+    text.len() + text.bytes().map(escape).sum::<usize>()
+}
 
 fn said<'a>(message: &'a Message, room: &'a str, nonce: Option<&'a str>) -> Event<'a> {
     let Message { id, ts, user, text, kind, .. } = message;

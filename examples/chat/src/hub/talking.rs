@@ -19,8 +19,8 @@ use crate::wire::{Busy, Why, Wire};
 /// Messages in one page, where a client names no number.
 const PAGE: u32 = 50;
 
-/// Pages that one client may wait for: each may be long, and all have to fit in its outbox.
-const PAGES_WAITED_FOR: usize = 4;
+/// Pages that one client may wait for: each may be long, and all have to fit in its outbox, beside what is said meanwhile.
+pub(super) const PAGES_WAITED_FOR: usize = 4;
 
 impl Hub {
     /// A text: a command, or a message to a room.

@@ -455,6 +455,33 @@ fn a_replay_fits_in_the_outbox_of_who_enters_many_rooms() {
 }
 
 #[test]
+fn the_pages_that_one_may_ask_for_at_once_fit_in_the_outbox() {
+    let mut rules = rules();
+    (rules.limits.text, rules.client_rate) = (2_000, Rate { per_second: 1_000, burst: 1_000 });
+    let outbox = rules.outbox;
+    let mut world = World::with(rules, Shelf::default());
+    let ann = world.rich("ann");
+    for _ in 0..60 {
+        world.say(ann, json!({"text": "\u{1f600}".repeat(2_000)}));
+    }
+    world.forget();
+    for _ in 0..5 {
+        world.say_only(ann, json!({"type": "history", "limit": 50}));
+    }
+    assert_eq!(world.heard_one(ann)["code"], "busy", "the fifth");
+    world.settle();
+    let pages = world.heard(ann);
+    assert_eq!(kinds(&pages), ["history"; 4]);
+    let bytes: usize = pages.iter().map(|page| page.to_string().len()).sum();
+    assert!(bytes < outbox / 3, "{bytes} of {outbox}");
+    for page in &pages {
+        let messages = page["messages"].as_array().expect("messages");
+        assert!(!messages.is_empty() && page["more"] == true, "cut at the older end");
+        assert_eq!(messages.last(), pages[0]["messages"].as_array().and_then(|all| all.last()));
+    }
+}
+
+#[test]
 fn a_stop_waits_for_what_was_taken_and_takes_no_more() {
     let mut world = World::new();
     let (ann, bob) = (world.rich("ann"), world.rich("bob"));
