@@ -67,7 +67,8 @@ pub enum Post<T> {
         /// What was said.
         message: Message,
     },
-    /// A message to one person, wherever they are. It comes back as [`Event::Private`], here too.
+    /// A message to one person, wherever they are. It comes back as [`Event::Private`], here too, or as
+    /// [`Event::Undelivered`].
     Private {
         /// What was said; not stored anywhere.
         private: Private,
@@ -176,6 +177,8 @@ pub enum Event<T> {
     },
     /// To show, to `to` and to `user`, whichever is here.
     Private(Private),
+    /// A private message from here, back again: nobody has that name on any node.
+    Undelivered(Private),
     /// Somebody elsewhere is typing.
     Typing {
         /// The room's name.

@@ -21,6 +21,8 @@ pub(super) const PREFIX: &str = "{wheelhouse-chat}:";
 /// Entries kept in the stream, roughly: what a node may miss and still catch up.
 const EVENTS: u32 = 10_000;
 const SIGNALS: u32 = 100;
+/// The answer to a private message for somebody who is not there. No memo is like that.
+pub(super) const NOBODY: &str = "nobody";
 /// How long a nonce is remembered: as long as a resend may take.
 const NONCE_MS: u32 = 300_000;
 /// Rooms whose owners are remembered.
@@ -151,6 +153,7 @@ function act.say(op)
   local nonce = P .. 'nonce:' .. op.nonce
   local known = redis.call('GET', nonce)
   if known then return known end
+  if op.to and redis.call('HEXISTS', P .. 'names', op.to) == 0 then return '@NOBODY' end
   redis.call('SET', nonce, op.memo, 'PX', @NONCE_MS)
   if op.id and op.id > last then
     last = op.id
@@ -212,6 +215,7 @@ fn script(text: &str) -> Script {
     let code = format!("{COMMON}{text}")
         .replace("@EVENTS", &EVENTS.to_string())
         .replace("@SIGNALS", &SIGNALS.to_string())
+        .replace("@NOBODY", NOBODY)
         .replace("@NONCE_MS", &NONCE_MS.to_string())
         .replace("@OWNERS", &OWNERS.to_string());
     Script::new(&code)
@@ -227,13 +231,16 @@ static LEAVE_SCRIPT: LazyLock<Script> = LazyLock::new(|| script(LEAVE));
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
 pub(super) enum Op {
-    /// Posted once for its nonce; posted before, the answer is the memo of that time. `late` lets an old id in.
+    /// Posted once for its nonce; posted before, the answer is the memo of that time. `late` lets an old id in. With `to`, not
+    /// posted where nobody holds that name; the answer is [`NOBODY`].
     Say {
         key: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<u64>,
         late: bool,
         nonce: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
         memo: String,
         entry: String,
     },

@@ -194,6 +194,7 @@ fn what_is_not_a_message_goes_round_too() {
         owner: owner.into(),
         only_if_none,
     };
+    a.post(Post::Claim { tag: 1, name: "bob".into(), session: None });
     a.post(Post::Private { private: private.clone() });
     a.post(Post::Clear { room: room.clone(), through: 5, by: user.clone() });
     a.post(owner("ann", true));
@@ -238,6 +239,7 @@ fn a_newcomer_hears_what_was_said_before_it_came_but_no_private_word() {
     a.say(1, "before");
     let private =
         Private { id: 7, ts: NOW, user: "ann".into(), to: "bob".into(), text: "psst".into() };
+    a.post(Post::Claim { tag: 1, name: "bob".into(), session: None });
     a.post(Post::Private { private });
     a.until(|event| matches!(event, Event::Private(_)).then_some(()));
     let mut b = End::new(&redis, Some(2));

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use wheelhouse::ConnectionId;
 
 use super::Hub;
+use super::talking::nobody;
 use crate::client::Client;
 use crate::cluster::{Event as News, Full, Post, Private};
 use crate::commands::{Command, Input};
@@ -167,10 +168,12 @@ impl Hub {
         }
     }
 
-    /// Whether somebody of this name is on another node.
-    pub(super) fn is_elsewhere(&self, name: &str) -> bool {
+    /// Whether somebody of this name may be on another node: who is in a room there is known here, and of others the nodes
+    /// know together, while they can be asked.
+    pub(super) fn may_be_elsewhere(&self, name: &str) -> bool {
         let key = Key::of(name);
-        !self.names.contains_key(&key) && self.rooms.iter().any(|room| room.is_elsewhere(&key))
+        let is_seen = || self.rooms.iter().any(|room| room.is_elsewhere(&key));
+        !self.names.contains_key(&key) && (self.nodes_up == Some(true) || is_seen())
     }
 
     // What the others say.
@@ -195,6 +198,11 @@ impl Hub {
             News::Down { why } => self.nodes_changed(wire, Some(&why)),
             News::Message { tag, message } => self.said_by_all(wire, tag, message),
             News::Private(private) => self.pass_on(wire, &private),
+            News::Undelivered(Private { user, to, .. }) => {
+                if let Some(&by) = self.names.get(&Key::of(&user)) {
+                    self.refuse(wire, by, &nobody(&to), None);
+                }
+            }
             News::Typing { room, user } => {
                 let room = self.rooms.get(&Key::of(&room));
                 if let Some(room) = room.filter(|room| room.count() <= LARGE) {

@@ -103,14 +103,14 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let from = self.person(id)?;
         let ts = wire.unix_ms();
-        if self.backstage.has_nodes() && self.is_elsewhere(to) {
+        if self.backstage.has_nodes() && self.may_be_elsewhere(to) {
             let (id, user) = (self.ids.next(ts), from.name.to_string());
             let private = Private { id, ts, user, to: to.to_owned(), text: text.to_owned() };
             let left = self.backstage.post(Post::Private { private });
             return left.map_err(|_| self.busy(Busy)); // it comes back to both
         }
         let Some(&other) = self.names.get(&Key::of(to)) else {
-            return Err(Refusal::new(Code::NoSuchUser, format!("nobody here is called {to}")));
+            return Err(nobody(to));
         };
         let to = &self.person(other)?.name;
         let (message, user) = (self.ids.next(ts), &from.name);
@@ -166,4 +166,9 @@ impl Hub {
         }
         Ok(())
     }
+}
+
+/// There is nobody of this name, here or elsewhere.
+pub(super) fn nobody(name: &str) -> Refusal {
+    Refusal::new(Code::NoSuchUser, format!("nobody here is called {name}"))
 }

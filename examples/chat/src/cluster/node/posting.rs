@@ -80,24 +80,25 @@ impl<T> Node<T> {
 
     fn saying(&self, key: u64, event: &Event<T>, late: bool) -> Op {
         let own = format!("{}/{key}", self.me.node);
-        let (id, nonce, memo, entry) = match event {
+        let (id, nonce, to, memo, entry) = match event {
             Event::Message { message, .. } => {
                 let of = |n: &crate::history::Nonce| format!("{}/{}", n.session, n.nonce);
                 let memo = format!("{} {} {}", message.id, message.ts, message.room);
                 let nonce = message.nonce.as_ref().map_or(own, of);
-                (Some(message.id), nonce, memo, Entry::Message(Said::from(message)))
+                (Some(message.id), nonce, None, memo, Entry::Message(Said::from(message)))
             }
             Event::Private(Private { id, ts, user, to, text }) => {
                 let (user, to, text) = (user.clone(), to.clone(), text.clone());
-                (None, own, "1".into(), Entry::Private { id: *id, ts: *ts, user, to, text })
+                let key = Some(Key::of(&to).as_str().to_owned());
+                (None, own, key, "1".into(), Entry::Private { id: *id, ts: *ts, user, to, text })
             }
             Event::Clear { room, through, by } => {
                 let (room, by) = (room.clone(), by.clone());
-                (None, own, "1".into(), Entry::Clear { room, through: *through, by })
+                (None, own, None, "1".into(), Entry::Clear { room, through: *through, by })
             }
             _ => unreachable!("nothing else is said"),
         };
-        Op::Say { key, id, late, nonce, memo, entry: json(&entry) }
+        Op::Say { key, id, late, nonce, to, memo, entry: json(&entry) }
     }
 
     fn nick(&mut self, was: String, user: String) -> Op {
@@ -172,6 +173,13 @@ impl<T> Node<T> {
     fn settle(&mut self, replies: Vec<String>) {
         for ((_, then), reply) in std::mem::take(&mut self.batch).into_iter().zip(replies) {
             match then {
+                Then::Strike { key } if reply == scripts::NOBODY => {
+                    if let Some(Awaited { event: Event::Private(private), .. }) =
+                        self.awaited.remove(&key)
+                    {
+                        self.out.push(Event::Undelivered(private));
+                    }
+                }
                 Then::Strike { key } if !reply.is_empty() => self.known(key, &reply),
                 Then::Nothing | Then::Strike { .. } => {}
                 Then::Grant { tag, name, session } => {

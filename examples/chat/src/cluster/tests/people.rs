@@ -114,6 +114,28 @@ fn a_name_is_one_clients_and_its_session_may_move_with_it() {
 }
 
 #[test]
+fn a_private_word_for_nobody_comes_back_and_nobody_else_hears_it() {
+    let Some(redis) = Redis::start() else { return };
+    let (mut a, mut b) = (End::new(&redis, Some(1)), End::new(&redis, Some(2)));
+    let private = |id| {
+        let (user, to, text) = ("ann".into(), "Bob".into(), "psst".into());
+        Private { id, ts: NOW, user, to, text }
+    };
+    let heard = |end: &mut End| {
+        end.until(|event| {
+            let wanted = matches!(event, Event::Private(_) | Event::Undelivered(_));
+            wanted.then(|| event.clone())
+        })
+    };
+    a.post(Post::Private { private: private(1) });
+    assert_eq!(heard(&mut a), Event::Undelivered(private(1)));
+    assert!(claim(&mut b, "bob", "s-1"), "in no room, and there");
+    a.post(Post::Private { private: private(2) });
+    assert_eq!(heard(&mut a), Event::Private(private(2)));
+    assert_eq!(heard(&mut b), Event::Private(private(2)), "and not the one before");
+}
+
+#[test]
 fn a_name_that_was_taken_on_both_sides_goes_to_who_is_back_first() {
     let Some(mut redis) = Redis::start() else { return };
     let (mut a, mut b) = (End::new(&redis, Some(1)), End::new(&redis, Some(2)));

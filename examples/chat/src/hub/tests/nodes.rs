@@ -301,6 +301,27 @@ fn people_elsewhere_are_people() {
 }
 
 #[test]
+fn a_private_word_goes_to_who_is_in_no_room_elsewhere_and_comes_back_from_nobody() {
+    let mut world = one_of_several();
+    let ann = world.named("ann");
+    world.news(Event::Up { node: 1, unsent: 0, forgot: false });
+    world.say(ann, json!({"text": "/msg far hi"}));
+    let posted = world.posted();
+    let [Post::Private { private }] = &posted[..] else { panic!("{posted:?}") };
+    assert!(world.heard(ann).is_empty(), "the nodes know whether there is somebody");
+    world.news(Event::Undelivered(private.clone()));
+    let error = world.heard_one(ann);
+    assert_eq!(error["code"], "no_such_user");
+    assert!(error["text"].as_str().is_some_and(|text| text.contains("far")), "{error}");
+    world.news(Event::Private(private.clone()));
+    assert_eq!(world.heard_one(ann)["type"], "private");
+    world.news(Event::Down { why: "refused".to_owned() });
+    world.forget();
+    world.say(ann, json!({"text": "/msg far hi"}));
+    assert_eq!(world.heard_one(ann)["code"], "no_such_user", "as far as one knows here");
+}
+
+#[test]
 fn the_owner_is_the_one_that_all_nodes_agree_on() {
     let mut world = one_of_several();
     let ann = world.named("ann");
