@@ -106,8 +106,8 @@ reap()
 return number(ARGV[2], ARGV[3] == '1', tonumber(ARGV[4]))
 ";
 
-/// Joins, or joins again: `ARGV` = node, wanted number, whether to insist, milliseconds to live, an epoch for a Redis
-/// that has none, people and names as JSON, the entry that says so.
+/// Joins, or joins again; all have their own names before anybody is given another. `ARGV` = node, wanted number, whether to
+/// insist, milliseconds to live, an epoch for a Redis that has none, people and names as JSON, the entry that says so.
 const JOIN: &str = r"
 reap()
 redis.call('HSETNX', P .. 'state', 'epoch', ARGV[5])
@@ -116,13 +116,15 @@ if n < 0 then return redis.error_reply('NODES all 64 node numbers are taken') en
 redis.call('DEL', P .. 'people:' .. me)
 for _, person in ipairs(cjson.decode(ARGV[6])) do redis.call('SADD', P .. 'people:' .. me, person) end
 drop('names', me)
-local names = {}
-for _, wish in ipairs(cjson.decode(ARGV[7])) do
-  local got = ''
-  for _, name in ipairs(wish.names) do
-    if got == '' and claim(name, wish.session) then got = name end
-  end
-  names[#names + 1] = got
+local names, wishes, mine = {}, cjson.decode(ARGV[7]), {}
+local function get(i, name)
+  if names[i] or mine[name] or not claim(name, wishes[i].session) then return end
+  names[i], mine[name] = name, true
+end
+for i, wish in ipairs(wishes) do get(i, wish.names[1]) end
+for i, wish in ipairs(wishes) do
+  for _, name in ipairs(wish.names) do get(i, name) end
+  names[i] = names[i] or ''
 end
 add(0, ARGV[8])
 local rosters = {}
@@ -231,8 +233,8 @@ static LEAVE_SCRIPT: LazyLock<Script> = LazyLock::new(|| script(LEAVE));
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
 pub(super) enum Op {
-    /// Posted once for its nonce; posted before, the answer is the memo of that time. `late` lets an old id in. With `to`, not
-    /// posted where nobody holds that name; the answer is [`NOBODY`].
+    /// Posted once for its nonce; posted before, the answer is the memo of that time. `late` lets an old id in. With `to`,
+    /// not posted where nobody holds that name; the answer is [`NOBODY`].
     Say {
         key: u64,
         #[serde(skip_serializing_if = "Option::is_none")]

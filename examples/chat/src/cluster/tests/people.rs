@@ -135,6 +135,35 @@ fn a_private_word_for_nobody_comes_back_and_nobody_else_hears_it() {
     assert_eq!(heard(&mut b), Event::Private(private(2)), "and not the one before");
 }
 
+/// What somebody at this node was called and is now, if anybody was renamed.
+fn renamed(end: &mut End) -> Option<(String, String)> {
+    end.say(1, "any");
+    end.until(|event| match event {
+        Event::Renamed { was, now } => Some(Some((was.clone(), now.clone()))),
+        Event::Message { tag: Some(1), .. } => Some(None),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_name_that_was_lost_is_not_replaced_by_somebody_elses_of_the_same_node() {
+    let Some(mut redis) = Redis::start() else { return };
+    let (mut a, mut b) = (End::new(&redis, Some(1)), End::new(&redis, Some(2)));
+    assert!(claim(&mut a, "ann-1", "s-3") && claim(&mut b, "ann-2", "s-4"));
+    redis.kill();
+    a.until_down();
+    b.until_down();
+    assert!(claim(&mut a, "ann", "s-1") && claim(&mut b, "ann", "s-2"), "granted to each");
+    redis.run_again();
+    a.until_up();
+    b.until_up();
+    let now = match (renamed(&mut a), renamed(&mut b)) {
+        (None, Some((_, now))) | (Some((_, now)), None) => now,
+        both => panic!("one of them is renamed: {both:?}"),
+    };
+    assert!(now == "ann-1-2" || now == "ann-2-2", "{now}");
+}
+
 #[test]
 fn a_name_that_was_taken_on_both_sides_goes_to_who_is_back_first() {
     let Some(mut redis) = Redis::start() else { return };
@@ -148,14 +177,6 @@ fn a_name_that_was_taken_on_both_sides_goes_to_who_is_back_first() {
     redis.run_again();
     a.until_up();
     b.until_up();
-    let renamed = |end: &mut End| {
-        end.say(1, "any");
-        end.until(|event| match event {
-            Event::Renamed { was, now } => Some(Some((was.clone(), now.clone()))),
-            Event::Message { tag: Some(1), .. } => Some(None),
-            _ => None,
-        })
-    };
     let (was, at_a, at_b) = ("ann".to_owned(), renamed(&mut a), renamed(&mut b));
     let (winner, mut loser, now) = match (at_a, at_b) {
         (None, Some(new)) => (a, b, new),
