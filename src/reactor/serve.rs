@@ -353,6 +353,10 @@ impl<P: Protocol, S> Reactor<P, S> {
     /// The peer has ended its stream, and all of it has been delivered.
     #[inline(never)]
     fn peer_ended(&mut self, id: ConnectionId) {
+        if P::Codec::SPEAKS {
+            // What the protocol has to say to the last packets: after the end it could say nothing.
+            self.flush(id);
+        }
         let half_open = self.registry.config.half_open;
         let was_open = self.registry.conns[id.slot()].state.is_writable();
         self.registry.transition(id, Event::PeerEnd { half_open });

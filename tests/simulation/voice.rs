@@ -108,6 +108,21 @@ fn a_conversation_that_the_peer_ends_is_closed_with_the_answers_that_were_due() 
 }
 
 #[test]
+fn a_conversation_may_end_together_with_its_stream() {
+    let mut sim = talking(Config::default());
+    let (polite, silent) = (sim.connect(), sim.connect());
+    polite.send("hello\nquit\n");
+    polite.end();
+    silent.send("hello\nping\n");
+    silent.end();
+    sim.run_until_idle();
+    assert_eq!(text(&polite.received()), "hello\nbye: the peer closed\n");
+    assert_eq!(text(&silent.received()), "hello\npong\n", "it has not taken leave");
+    assert_eq!(sim.state().reasons(), [CloseReason::Peer; 2]);
+    assert!(polite.is_ended() && silent.is_ended());
+}
+
+#[test]
 fn what_a_peer_that_has_ended_the_conversation_would_not_read_is_dropped() {
     let mut sim = talking(Config::default());
     let peer = sim.connect();
