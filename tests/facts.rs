@@ -13,18 +13,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{
-    ANY_PORT, PATIENCE, Words, connect, is_child, ms, now, pass_in_child, read_exactly, read_line,
-    reset, send, settle, turn, turn_until, words,
+    ANY_PORT, PATIENCE, Words, connect, echo, is_child, ms, now, pass_in_child, read_exactly,
+    read_line, reset, send, settle, turn, turn_until, words,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use wheelhouse::codec::BytesCodec;
 use wheelhouse::{Config, ConnectionId, Reactor, Server, ServerRef};
-
-fn echo(config: Config) -> Reactor<Words, ()> {
-    words(config)
-        .into_reactor(|_, conn| conn.handlers().on_read(|_, conn, word| Ok(conn.write(word)?)))
-        .expect("a loop")
-}
 
 // Out of descriptors. The limit is the process's, so each of these has a process of its own.
 

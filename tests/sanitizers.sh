@@ -19,7 +19,7 @@ built=${CARGO_TARGET_DIR:-$PWD/target}
 
 # Every test file, but for those that look at the sources (style, api) and those that attack programs (chat, examples,
 # faults), whose processes would not be watched.
-integration=(broadcast channels client closed_channels facts handlers handles http lifecycle limits logging mid_batch
+integration=(broadcast channels client closed_channels deadlines facts handlers handles http lifecycle limits logging mid_batch
     outbound panics reasons seed simulation stats stop timers websocket)
 
 # It builds an example, and waits for a compiler.

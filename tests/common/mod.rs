@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{BufMut, BytesMut};
 use wheelhouse::codec::{Decoder, Encoder, Protocol, WriteBuffer};
-use wheelhouse::{Config, Reactor, Server, Turn};
+use wheelhouse::{Config, ConnectionId, Reactor, Server, Stats, Turn};
 
 /// How long a test waits for what must come. Only a failing one waits so long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -126,6 +126,24 @@ pub(crate) fn has_news(client: &TcpStream) -> bool {
 /// A server of words whose turns the test takes.
 pub(crate) fn words(config: Config) -> Server<Words> {
     Server::bind(ANY_PORT, Words).expect("a port").config(config)
+}
+
+/// The same, which answers each word by itself.
+pub(crate) fn echo(config: Config) -> Reactor<Words, ()> {
+    words(config)
+        .into_reactor(|_, conn| conn.handlers().on_read(|_, conn, word| Ok(conn.write(word)?)))
+        .expect("a loop")
+}
+
+pub(crate) fn stats<P: Protocol, S: 'static>(reactor: &mut Reactor<P, S>) -> Stats {
+    reactor.server().stats()
+}
+
+/// The id of the only connection.
+pub(crate) fn first_id(reactor: &mut Reactor<Words, ()>) -> ConnectionId {
+    let mut id = None;
+    reactor.server().for_each_connection(|conn| id = Some(conn.id()));
+    id.expect("a connection")
 }
 
 /// Turns the loop until `done`.
