@@ -3,10 +3,20 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{
     PATIENCE, connect, echo, first_id, ms, now, read_line, send, settle, stats, turn_until, words,
 };
 use wheelhouse::Config;
+
+/// Keeps the loop from everything else, if the word is `slow`.
+fn dawdle_over(word: &str, span: Duration) {
+    let until = now() + span;
+    while word == "slow" && now() < until {
+        std::hint::spin_loop();
+    }
+}
 
 #[test]
 fn a_packet_has_one_deadline_from_its_first_byte() {
@@ -77,10 +87,7 @@ fn a_slow_handler_does_not_age_what_is_read_after_it() {
     let mut reactor = words(config)
         .into_reactor(move |(), conn| {
             conn.handlers().on_read(move |(), conn, word| {
-                let until = now() + slow;
-                while word == "slow" && now() < until {
-                    std::hint::spin_loop();
-                }
+                dawdle_over(&word, slow);
                 Ok(conn.write(word)?)
             })
         })
@@ -110,10 +117,7 @@ fn half_a_packet_behind_a_whole_one_is_dated_from_when_it_was_read() {
         .into_reactor(move |(), conn| {
             conn.handlers().on_read(move |(), conn, word| {
                 let _ = conn.server().now(); // the turn's moment is known from here on
-                let until = now() + slow;
-                while word == "slow" && now() < until {
-                    std::hint::spin_loop();
-                }
+                dawdle_over(&word, slow);
                 Ok(conn.write(word)?)
             })
         })
